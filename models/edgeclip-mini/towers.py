@@ -1,0 +1,193 @@
+"""The two towers of edgeclip-mini, in CLIP's shapes (Radford et al. 2021, arXiv:2103.00020).
+
+Both are pre-norm transformers. The image tower puts a convolutional stem before the patch
+convolution (Xiao et al. 2021, arXiv:2106.14881); the text tower is causal and pooled at the end token.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes that fix a model; a checkpoint of one shape does not load into another."""
+
+    image_size: int = 64
+    stem_widths: tuple[int, ...] = (32, 64, 128)
+    stem_blocks: int = 1
+    patch: int = 2  # side of the patch convolution, in stem cells
+    image_width: int = 256
+    image_layers: int = 3
+    text_width: int = 192
+    text_layers: int = 3
+    vocab_size: int = 3072
+    context_length: int = 32  # tokens, begin and end included
+    head_width: int = 64
+    embedding_dim: int = 256
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention, [n, tokens, width] -> [n, tokens, width]."""
+
+    def __init__(self, width: int, head_width: int):
+        super().__init__()
+        self.heads = width // head_width
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        n, tokens, width = x.shape
+        q, k, v = self.qkv(x).view(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4).unbind(0)
+        logits = (q * (width // self.heads) ** -0.5) @ k.transpose(-2, -1)
+        if mask is not None:
+            logits = logits + mask
+        return self.out((logits.softmax(-1) @ v).transpose(1, 2).reshape(n, tokens, width))
+
+
+class Block(nn.Module):
+    """Residual attention block: x + attention(norm(x)), then x + mlp(norm(x))."""
+
+    def __init__(self, width: int, head_width: int):
+        super().__init__()
+        self.norm_1 = nn.LayerNorm(width)
+        self.attention = Attention(width, head_width)
+        self.norm_2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        x = x + self.attention(self.norm_1(x), mask)
+        return x + self.mlp(self.norm_2(x))
+
+
+def initialise(blocks: nn.ModuleList, width: int) -> None:
+    """CLIP's initial weights: no biases, and residual paths that start small."""
+    for block in blocks:
+        for layer, deviation in [
+            (block.attention.qkv, width**-0.5),
+            (block.attention.out, (2 * len(blocks) * width) ** -0.5),
+            (block.mlp[0], (2 * width) ** -0.5),
+            (block.mlp[2], (2 * len(blocks) * width) ** -0.5),
+        ]:
+            nn.init.normal_(layer.weight, std=deviation)
+            nn.init.zeros_(layer.bias)
+
+
+class Projection(nn.Sequential):
+    """To the shared space. The batch norm keeps the embeddings from crowding into one direction, where
+    a young model learns next to nothing; the export folds it into the projection."""
+
+    def __init__(self, width: int, embedding_dim: int):
+        super().__init__(nn.Linear(width, embedding_dim, bias=False), nn.BatchNorm1d(embedding_dim, affine=False))
+        nn.init.normal_(self[0].weight, std=width**-0.5)
+
+    def folded(self) -> nn.Linear:
+        """The same function in one layer, by the norm's running statistics."""
+        linear, norm = self
+        gain = (norm.running_var + norm.eps).rsqrt()
+        layer = nn.Linear(linear.in_features, linear.out_features)
+        layer.weight.data = linear.weight.data * gain[:, None]
+        layer.bias.data = -norm.running_mean * gain
+        return layer
+
+
+class ConvNorm(nn.Sequential):
+    """3x3 convolution and batch norm; the export folds the norm into the convolution."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int):
+        super().__init__(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs))
+
+
+class ConvBlock(nn.Module):
+    """Two 3x3 convolutions with a residual path."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.first = ConvNorm(width, width, 1)
+        self.second = ConvNorm(width, width, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.relu(x + self.second(F.relu(self.first(x))))
+
+
+class ImageTower(nn.Module):
+    """pixel_values [n, 3, h, w] -> image_embeds [n, embedding_dim], not normalised."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        stem: list[nn.Module] = []
+        inputs = 3
+        for width in shape.stem_widths:
+            stem += [ConvNorm(inputs, width, 2), nn.ReLU()]
+            inputs = width
+        stem += [ConvBlock(inputs) for _ in range(shape.stem_blocks)]
+        self.stem = nn.Sequential(*stem)
+        self.patches = nn.Conv2d(inputs, shape.image_width, shape.patch, shape.patch)
+        side = shape.image_size // 2 ** len(shape.stem_widths) // shape.patch
+        self.positions = nn.Parameter(torch.randn(1, side * side, shape.image_width) * 0.02)
+        self.blocks = nn.ModuleList(Block(shape.image_width, shape.head_width) for _ in range(shape.image_layers))
+        self.norm = nn.LayerNorm(shape.image_width)
+        self.projection = Projection(shape.image_width, shape.embedding_dim)
+        initialise(self.blocks, shape.image_width)
+
+    def forward(self, pixel_values: Tensor) -> Tensor:
+        x = self.patches(self.stem(pixel_values)).flatten(2).transpose(1, 2) + self.positions
+        for block in self.blocks:
+            x = block(x)
+        # The mean over patches learns faster than a class token (Beyer et al. 2022, arXiv:2205.01580).
+        return self.projection(self.norm(x.mean(1)))
+
+
+class TextTower(nn.Module):
+    """input_ids [n, l] (one end token a row) -> text_embeds [n, embedding_dim], not normalised."""
+
+    def __init__(self, shape: Shape, end_id: int):
+        super().__init__()
+        self.end_id = end_id
+        self.tokens = nn.Embedding(shape.vocab_size, shape.text_width)
+        nn.init.normal_(self.tokens.weight, std=0.02)
+        self.positions = nn.Parameter(torch.randn(shape.context_length, shape.text_width) * 0.01)
+        mask = torch.full((shape.context_length, shape.context_length), -1e4).triu(1)
+        self.register_buffer("mask", mask, persistent=False)
+        self.blocks = nn.ModuleList(Block(shape.text_width, shape.head_width) for _ in range(shape.text_layers))
+        self.norm = nn.LayerNorm(shape.text_width)
+        self.projection = Projection(shape.text_width, shape.embedding_dim)
+        initialise(self.blocks, shape.text_width)
+
+    def forward(self, input_ids: Tensor) -> Tensor:
+        length = input_ids.shape[1]
+        x = self.tokens(input_ids) + self.positions[:length]
+        for block in self.blocks:
+            x = block(x, self.mask[:length, :length])
+        # One end token a row, so its one-hot row picks it out of the sequence.
+        at_end = (input_ids == self.end_id).to(x.dtype).unsqueeze(1)
+        return self.projection(self.norm((at_end @ x).squeeze(1)))
+
+
+class Clip(nn.Module):
+    """Both towers and the learned temperature, kept as its logarithm."""
+
+    def __init__(self, shape: Shape, end_id: int):
+        super().__init__()
+        self.image = ImageTower(shape)
+        self.text = TextTower(shape, end_id)
+        self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+
+    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        image = F.normalize(self.image(pixel_values).float(), dim=-1)
+        text = F.normalize(self.text(input_ids).float(), dim=-1)
+        return image, text, self.log_scale.exp()
+
+
+def contrastive_loss(logits: Tensor, true: Tensor) -> Tensor:
+    """CLIP's symmetric cross-entropy, without the false negatives.
+
+    logits, true: [pictures, captions] of n pairs. The target of a row or column is its own pair;
+    other captions that are also true of a picture ("an animal" of a cat) are left out of the sum.
+    """
+    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
+    logits = logits.masked_fill(true & ~own, -torch.inf)
+    target = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
