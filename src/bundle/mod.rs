@@ -1,0 +1,207 @@
+//! A model on disk, or inside the binary: `model.toml` and the files that it names. Both kinds load
+//! through the same code, and every file is checked against its digest before it is used.
+
+mod manifest;
+
+use std::borrow::Cow;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use crate::digest::sha256;
+use manifest::FileDigest;
+pub use manifest::{FORMAT, Manifest, ManifestError};
+
+/// Name of the manifest in a bundle.
+const MANIFEST: &str = "model.toml";
+
+/// Largest `model.toml` that is read, in bytes.
+const MANIFEST_BYTES_MAX: u64 = 1 << 20;
+
+/// Names and contents.
+type Files = &'static [(&'static str, &'static [u8])];
+
+/// The built-in model's files; none without the feature `mini`.
+#[cfg(not(feature = "mini"))]
+const BUILT_IN: Option<Files> = None;
+#[cfg(feature = "mini")]
+const BUILT_IN: Option<Files> = Some(&[
+    (MANIFEST, include_bytes!("../../models/edgeclip-mini/model.toml")),
+    ("vision.onnx", include_bytes!("../../models/edgeclip-mini/vision.onnx")),
+    ("text.onnx", include_bytes!("../../models/edgeclip-mini/text.onnx")),
+    ("tokenizer.json", include_bytes!("../../models/edgeclip-mini/tokenizer.json")),
+]);
+
+/// Why a bundle can't be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BundleError {
+    /// A file is missing or can't be read.
+    #[error("{}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The folder is no bundle.
+    #[error("{} is not a model bundle: it has no {MANIFEST}", path.display())]
+    NoManifest {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// `model.toml` is wrong.
+    #[error("{}", path.display())]
+    Manifest {
+        /// The file.
+        path: PathBuf,
+        /// Line and reason.
+        source: ManifestError,
+    },
+    /// A file is not the one that the manifest means.
+    #[error("{} is damaged or was changed: its SHA-256 is {found}, {MANIFEST} says {wanted}", path.display())]
+    Digest {
+        /// The file.
+        path: PathBuf,
+        /// Digest of the file as it is.
+        found: String,
+        /// Digest in the manifest.
+        wanted: String,
+    },
+    /// The binary was built without the built-in model.
+    #[error("this edgeclip was built without a built-in model: name a bundle with --model DIR")]
+    NoBuiltIn,
+}
+
+/// A model's manifest, and access to its files.
+#[derive(Debug)]
+pub struct Bundle {
+    origin: Origin,
+    manifest: Manifest,
+    digest: String,
+}
+
+/// One file of a bundle, the one that the manifest means.
+#[derive(Debug)]
+pub struct ModelFile {
+    /// Where it is, for messages.
+    pub path: PathBuf,
+    /// What is in it.
+    pub bytes: Cow<'static, [u8]>,
+}
+
+#[derive(Debug)]
+enum Origin {
+    BuiltIn(Files),
+    Folder(PathBuf),
+}
+
+impl Bundle {
+    /// The model inside the binary, edgeclip-mini.
+    ///
+    /// # Errors
+    /// [`BundleError::NoBuiltIn`] where the binary was built without it.
+    pub fn built_in() -> Result<Self, BundleError> {
+        Self::from_origin(Origin::BuiltIn(BUILT_IN.ok_or(BundleError::NoBuiltIn)?))
+    }
+
+    /// A folder with a `model.toml`. The other files are read when they are asked for.
+    ///
+    /// # Errors
+    /// [`BundleError`], which names the file.
+    pub fn open(folder: &Path) -> Result<Self, BundleError> {
+        let metadata = std::fs::metadata(folder)
+            .map_err(|source| BundleError::Io { path: folder.to_owned(), source })?;
+        if !metadata.is_dir() || !folder.join(MANIFEST).exists() {
+            return Err(BundleError::NoManifest { path: folder.to_owned() });
+        }
+        Self::from_origin(Origin::Folder(folder.to_owned()))
+    }
+
+    fn from_origin(origin: Origin) -> Result<Self, BundleError> {
+        let path = origin.path(MANIFEST);
+        let io = |source| BundleError::Io { path: path.clone(), source };
+        let bytes = origin.read(MANIFEST, MANIFEST_BYTES_MAX).map_err(io)?;
+        let text = std::str::from_utf8(&bytes)
+            .map_err(|error| io(io::Error::new(io::ErrorKind::InvalidData, error)))?;
+        let manifest = Manifest::parse(text)
+            .map_err(|source| BundleError::Manifest { path: path.clone(), source })?;
+        let digest = format!("sha256:{}", sha256(&bytes));
+        Ok(Self { origin, manifest, digest })
+    }
+
+    /// What `model.toml` says.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// The model's identity: `sha256:` and the digest of `model.toml`, which holds those of the
+    /// other files.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// The image tower, an ONNX graph.
+    ///
+    /// # Errors
+    /// [`BundleError`], also where the file is not the one that the manifest means.
+    pub fn vision(&self) -> Result<ModelFile, BundleError> {
+        self.file(&self.manifest.vision)
+    }
+
+    /// The text tower, an ONNX graph.
+    ///
+    /// # Errors
+    /// As [`Bundle::vision`].
+    pub fn text(&self) -> Result<ModelFile, BundleError> {
+        self.file(&self.manifest.text)
+    }
+
+    /// The vocabulary, a `tokenizer.json`.
+    ///
+    /// # Errors
+    /// As [`Bundle::vision`].
+    pub fn tokenizer(&self) -> Result<ModelFile, BundleError> {
+        self.file(&self.manifest.vocabulary)
+    }
+
+    fn file(&self, meant: &FileDigest) -> Result<ModelFile, BundleError> {
+        let path = self.origin.path(&meant.file);
+        let bytes = self
+            .origin
+            .read(&meant.file, u64::MAX)
+            .map_err(|source| BundleError::Io { path: path.clone(), source })?;
+        let found = sha256(&bytes);
+        if found != meant.sha256 {
+            return Err(BundleError::Digest { path, found, wanted: meant.sha256.clone() });
+        }
+        Ok(ModelFile { path, bytes })
+    }
+}
+
+impl Origin {
+    fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Self::BuiltIn(_) => Path::new("(built-in model)").join(name),
+            Self::Folder(folder) => folder.join(name),
+        }
+    }
+
+    fn read(&self, name: &str, bytes_max: u64) -> io::Result<Cow<'static, [u8]>> {
+        match self {
+            Self::BuiltIn(files) => files
+                .iter()
+                .find(|(file, _)| *file == name)
+                .map(|(_, bytes)| Cow::Borrowed(*bytes))
+                .ok_or_else(|| io::ErrorKind::NotFound.into()),
+            Self::Folder(folder) => {
+                let path = folder.join(name);
+                if std::fs::metadata(&path)?.len() > bytes_max {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
+                std::fs::read(path).map(Cow::Owned)
+            }
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! Stage 3: the two towers. Pixels or tokens come in, an [`Embedding`](crate::embedding::Embedding)
+//! goes out. The only folder that names tract.
+
+mod text;
+mod tower;
+mod vision;
+
+pub use text::TextEncoder;
+pub use vision::ImageEncoder;
+
+/// Why a tower can't be loaded or run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EncoderError {
+    /// The bytes are no ONNX graph, or use an operator that tract lacks.
+    #[error("the {tower} graph can't be loaded: {reason}")]
+    Load {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// tract's account.
+        reason: String,
+    },
+    /// The graph's inputs or outputs are not what the manifest says.
+    #[error("the {tower} graph doesn't fit its model.toml: {reason}")]
+    Shape {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// What differs.
+        reason: String,
+    },
+    /// The graph failed on an input.
+    #[error("the {tower} graph failed: {reason}")]
+    Run {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// tract's account.
+        reason: String,
+    },
+    /// The graph gave a vector of zeros, or one that isn't finite.
+    #[error("the {tower} graph gave no usable result")]
+    NoDirection {
+        /// `vision` or `text`.
+        tower: &'static str,
+        /// What is wrong with the vector.
+        source: crate::embedding::NoDirection,
+    },
+}

@@ -1,0 +1,140 @@
+//! One ONNX graph, optimised and ready to run: what both towers share.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::internal::DimLike;
+use tract_onnx::tract_hir::infer::Factoid;
+
+use super::EncoderError;
+use crate::embedding::Embedding;
+
+/// A graph with one input and one output, `[n, embedding_dim]`.
+pub(super) struct Tower {
+    name: &'static str,
+    plan: Arc<TypedRunnableModel>,
+    embedding_dim: usize,
+}
+
+/// One size of an input: fixed, or free under a name.
+#[derive(Clone, Copy)]
+pub(super) enum Size {
+    Fixed(usize),
+    Free(&'static str),
+}
+
+impl Tower {
+    /// Parses a graph and optimises it for inputs of this type and shape.
+    pub(super) fn load(
+        name: &'static str,
+        onnx: &[u8],
+        datum: DatumType,
+        shape: &[Size],
+        embedding_dim: usize,
+    ) -> Result<Self, EncoderError> {
+        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let misfit = |reason| EncoderError::Shape { tower: name, reason };
+        let mut model = tract_onnx::onnx().model_for_read(&mut Cursor::new(onnx)).map_err(load)?;
+        let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
+        if (inputs, outputs) != (1, 1) {
+            let found = format!("it has {inputs} inputs and {outputs} outputs, one each is meant");
+            return Err(misfit(found));
+        }
+        check_input(model.input_fact(0).map_err(load)?, datum, shape).map_err(misfit)?;
+
+        let dims: TVec<TDim> = shape
+            .iter()
+            .map(|size| match size {
+                Size::Fixed(size) => size.to_dim(),
+                Size::Free(symbol) => model.sym(symbol).to_dim(),
+            })
+            .collect();
+        model.set_input_fact(0, InferenceFact::dt_shape(datum, dims)).map_err(load)?;
+        // The declared output may bear the exporter's names for free sizes; ours are derived anew.
+        model.set_output_fact(0, InferenceFact::default()).map_err(load)?;
+        let model = model.into_optimized().map_err(load)?;
+        check_output(model.output_fact(0).map_err(load)?, embedding_dim).map_err(misfit)?;
+        Ok(Self { name, plan: model.into_runnable().map_err(load)?, embedding_dim })
+    }
+
+    /// Runs the graph once on `shape[0]` rows; one embedding for each.
+    pub(super) fn run<T: Datum + Copy>(
+        &self,
+        shape: &[usize],
+        values: &[T],
+    ) -> Result<Vec<Embedding>, EncoderError> {
+        let run =
+            |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
+        let input = Tensor::from_shape(shape, values).map_err(run)?;
+        let outputs = self.plan.run(tvec!(input.into_tvalue())).map_err(run)?;
+        let output = outputs[0].to_plain_array_view::<f32>().map_err(run)?;
+        if output.shape() != [shape[0], self.embedding_dim] {
+            let reason = format!("it gave {:?} for {} rows", output.shape(), shape[0]);
+            return Err(EncoderError::Shape { tower: self.name, reason });
+        }
+        let embedding = |row: &[f32]| {
+            Embedding::normalised(row)
+                .map_err(|source| EncoderError::NoDirection { tower: self.name, source })
+        };
+        let output = output.as_slice().expect("tract's outputs are contiguous");
+        output.chunks_exact(self.embedding_dim).map(embedding).collect()
+    }
+
+    /// Rows of the table that the input looks things up in: the size of a vocabulary.
+    pub(super) fn table_rows(&self) -> Option<usize> {
+        let model = self.plan.model();
+        let input = model.inputs[0].node;
+        let lookup = model.nodes.iter().find(|node| {
+            node.op.name() == "Gather" && node.inputs.get(1).is_some_and(|from| from.node == input)
+        })?;
+        model.outlet_fact(lookup.inputs[0]).ok()?.shape[0].to_usize().ok()
+    }
+}
+
+/// The graph's declared input agrees with what it will be given.
+fn check_input(declared: &InferenceFact, datum: DatumType, shape: &[Size]) -> Result<(), String> {
+    if declared.datum_type.concretize().is_some_and(|declared| declared != datum) {
+        return Err(format!("its input is {:?}, {datum:?} is meant", declared.datum_type));
+    }
+    let Some(dims) = declared.shape.concretize() else { return Ok(()) };
+    let fits = dims.len() == shape.len()
+        && dims.iter().zip(shape).all(|(dim, size)| match (dim.to_usize(), size) {
+            (Ok(declared), Size::Fixed(given)) => declared == *given,
+            (Ok(_), Size::Free(_)) => false,
+            (Err(_), _) => true,
+        });
+    if fits {
+        return Ok(());
+    }
+    let wanted = shape.iter().map(|size| match size {
+        Size::Fixed(size) => size.to_string(),
+        Size::Free(name) => (*name).to_owned(),
+    });
+    let [declared, wanted] = [
+        dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        wanted.collect::<Vec<_>>().join(", "),
+    ];
+    Err(format!("its input is [{declared}], [{wanted}] is meant"))
+}
+
+/// The optimised graph gives `[n, embedding_dim]` floats.
+fn check_output(fact: &TypedFact, embedding_dim: usize) -> Result<(), String> {
+    let fits = fact.datum_type == f32::datum_type()
+        && fact.rank() == 2
+        && fact.shape[1] == embedding_dim.to_dim();
+    if fits {
+        return Ok(());
+    }
+    Err(format!("its output is {fact:?}, float [n, {embedding_dim}] is meant"))
+}
+
+/// tract's chain of causes on one line; it may quote whole tensors, so it ends somewhere.
+fn reason(error: &TractError) -> String {
+    const CHARS_MAX: usize = 300;
+    let text = format!("{error:#}").replace('\n', " ");
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}

@@ -1,0 +1,46 @@
+//! The image tower.
+
+use tract_onnx::prelude::*;
+
+use super::EncoderError;
+use super::tower::{Size, Tower};
+use crate::embedding::Embedding;
+use crate::preprocess::PixelValues;
+
+/// Turns pixel values into embeddings, one picture at a time.
+pub struct ImageEncoder {
+    tower: Tower,
+    image_size: usize,
+}
+
+impl ImageEncoder {
+    /// Loads and optimises an ONNX graph: `pixel_values [n, 3, image_size, image_size]` f32 to
+    /// `image_embeds [n, embedding_dim]` f32.
+    ///
+    /// # Errors
+    /// [`EncoderError::Load`] and [`EncoderError::Shape`].
+    pub fn load(
+        onnx: &[u8],
+        image_size: usize,
+        embedding_dim: usize,
+    ) -> Result<Self, EncoderError> {
+        // A fixed batch of one lets tract settle every shape before the first frame.
+        let shape = [1, 3, image_size, image_size].map(Size::Fixed);
+        let tower = Tower::load("vision", onnx, f32::datum_type(), &shape, embedding_dim)?;
+        Ok(Self { tower, image_size })
+    }
+
+    /// The embedding of one picture.
+    ///
+    /// # Errors
+    /// [`EncoderError::Run`] and [`EncoderError::NoDirection`].
+    ///
+    /// # Panics
+    /// Where the pixel values are of another size than the tower's.
+    pub fn encode(&self, pixels: &PixelValues) -> Result<Embedding, EncoderError> {
+        assert_eq!(pixels.image_size(), self.image_size, "pixel values of the tower's own size");
+        let shape = [1, 3, self.image_size, self.image_size];
+        let mut rows = self.tower.run(&shape, pixels.values())?;
+        Ok(rows.remove(0))
+    }
+}

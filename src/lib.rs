@@ -1,0 +1,61 @@
+//! edgeclip: an offline, zero-shot image classifier. Labels are words; a picture is compared with
+//! them by a CLIP model (Radford et al. 2021, <https://arxiv.org/abs/2103.00020>).
+//!
+//! ```text
+//!  image side, every picture                     text side, when the labels change
+//!  capture      files, streams -> Frame          prompts::LabelSet     labels file      -> labels
+//!     |                                          prompts::Template     label x template -> prompt
+//!  preprocess   resize, crop   -> PixelValues    tokenizer             prompt           -> TokenIds
+//!     |                                             |
+//!  encoder      ImageEncoder   -> Embedding      encoder               TextEncoder      -> Embedding
+//!     |                                             |  mean over templates, L2 norm
+//!     +-----------------> classify <----------- ZeroShotHead (immutable, swapped whole)
+//!                            |
+//!                          scores
+//! ```
+//!
+//! The modules below stand in the order the data flows. `bundle` reads a model and its manifest;
+//! `pipeline` puts the stages together. [`pipeline::Model`] is the way in:
+//!
+//! ```
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # #[cfg(feature = "mini")] {
+//! use edgeclip::{capture, pipeline::Model, prompts::LabelSet};
+//!
+//! let model = Model::open(None)?; // the built-in one
+//! let labels = LabelSet::from_names(["a cat", "a cup of coffee"])?;
+//! let head = model.text_side()?.head(&labels)?;
+//! let picture = capture::read("examples/images/cat.jpg".as_ref())?;
+//! let embedding = model.image_side()?.encode_image(&picture)?;
+//! println!("{}", head.ranked(&embedding)[0].label);
+//! # }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Invariants
+//! - A stage owns its output type and its `Options`; the next stage imports that type and nothing
+//!   more of it. `bundle` knows the stages' options, no stage knows `bundle`.
+//! - Only `pipeline` names all stages. The image side never imports the text side: they meet in
+//!   `classify`. `tests/tidy.rs` holds the table of who may import whom.
+//! - tract has one home, `encoder`; the picture decoders have one, `capture`; the resizer has one,
+//!   `preprocess`; the vocabulary's library has one, `tokenizer`.
+//! - There is no `unsafe` code.
+//! - Limits are named constants. Input over a limit is refused with a message that says so.
+//! - A [`prompts::LabelSet`] and a [`classify::ZeroShotHead`] don't change once they are made.
+
+pub mod capture;
+pub mod preprocess;
+pub mod tokenizer;
+
+pub mod embedding;
+pub mod encoder;
+
+pub mod classify;
+pub mod prompts;
+
+pub mod bundle;
+pub mod pipeline;
+
+mod digest;
+mod lines;
