@@ -347,7 +347,7 @@ fn a_damaged_model_is_refused() {
 fn embeddings_are_unit_vectors_and_the_same_from_a_copy_of_the_model() {
     let dir = model_copy();
     for (line, key, inputs) in [
-        ("embed cat.jpg coffee.jpg", "path", ["cat.jpg", "coffee.jpg"]),
+        ("embed cat.jpg coffee.jpg --json", "path", ["cat.jpg", "coffee.jpg"]),
         ("embed --text 'a cat' --text 'a, b'", "text", ["a cat", "a, b"]),
     ] {
         let copied = records(&dir, &format!("{line} --model model"));

@@ -29,6 +29,9 @@ pub(super) struct Arguments {
     /// fails, no file is written
     #[arg(long, value_name = "FILE")]
     npy: Option<PathBuf>,
+    /// Print one JSON object a line for each input, as is done anyway without --npy
+    #[arg(long = "json", conflicts_with = "npy")]
+    _json: bool,
 }
 
 /// One line of output.
