@@ -332,7 +332,7 @@ fn a_damaged_model_is_refused() {
         (|m| replace(m.join("model.toml"), "h = 32", "h = 77"), &["text.onnx", "77 tokens"]),
         (
             |m| replace(m.join("model.toml"), "\"none\"", "{ id = 99999, to = 9 }"),
-            &["token 99999 is outside", "3072"],
+            &["token 99999 is outside", "2048"],
         ),
         (|m| replace(m.join("model.toml"), "logit_scale = ", "logit_scale = inf # "), &["line 6"]),
     ];

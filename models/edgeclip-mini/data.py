@@ -1,93 +1,77 @@
-"""Training pairs: pictures, one caption each, and every phrase that is true of a picture.
+"""Training pairs: pictures from several sources, one caption each, and every phrase that is true of a picture.
 
-Three sources: photographs (tiny-imagenet), emoji drawn from a colour font with their Unicode CLDR
-names and keywords, and drawn scenes (scenes.py). A phrase is what a caption says once its template
-is taken off; two pictures share a positive pair when the phrase is true of both.
+A source is an array of pictures and, for each, a Fact: phrases to caption it with. Photographs have no
+captions of their own; they are told apart by the captions of their classes. A phrase is what a caption
+says once its template is taken off; a caption counts as true of a picture when its phrase is.
 """
 
 import io
+import pickle
 import random
-import re
-import tomllib
-import xml.etree.ElementTree as ElementTree
 import zipfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
-from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from PIL import Image
+from tokenizers import Tokenizer
 
+import captions
+import drawings
+import people
 import scenes
-from scenes import article
+import words
+from captions import PhotoClass, fill
 
-HERE = Path(__file__).parent
-EMOJI_FONT = Path("/usr/share/fonts/truetype/noto/NotoColorEmoji.ttf")  # Debian: fonts-noto-color-emoji
-EMOJI_LIST = Path("/usr/share/unicode/emoji/emoji-test.txt")  # Debian: unicode-data
-EMOJI_WORDS = Path("/usr/share/unicode/cldr/common/annotations/en.xml")  # Debian: unicode-cldr-core
-BEGIN, END = "<|startoftext|>", "<|endoftext|>"
-
-PHOTO_TEMPLATES = (
-    "{}", "a photo of {}", "a photo of {}", "a picture of {}", "an image of {}", "a photograph of {}", "a close-up of {}",
-    "a close-up photo of {}", "a blurry photo of {}", "a low resolution photo of {}", "a bad photo of {}", "a good photo of {}",
-    "a cropped photo of {}", "a dark photo of {}", "a bright photo of {}", "a photo of one {}", "a photo of the {}", "a photo of my {}",
-    "a photo of a small {}", "a photo of a large {}", "this is {}", "there is {} in the picture", "a snapshot of {}", "itap of {}",
-)  # fmt: skip
-DRAWING_TEMPLATES = (
-    "{}", "{}", "an emoji of {}", "a drawing of {}", "a cartoon of {}", "clip art of {}", "a sticker of {}", "an icon of {}",
-    "a picture of {}", "an image of {}", "an illustration of {}", "a symbol of {}", "a card with {}",
-)  # fmt: skip
-SCENE_TEMPLATES = ("{}", "{}", "{}", "a drawing of {}", "a picture of {}", "an image of {}", "a photo of {}", "a simple drawing of {}")
-EMPTY_TEMPLATES = ("{}", "{}", "a photo of {}", "a picture of {}")
+Drawn = Iterator[tuple[np.ndarray, "Fact"]]
 
 
 @dataclass(frozen=True)
-class PhotoClass:
-    """Caption vocabulary of one class: own names first, then words that hold for others too."""
+class Fact:
+    """What a picture shows: phrases for its caption, all phrases true of it, and some that are nearly true."""
 
-    wnid: str
-    names: tuple[str, ...]
-    broader: tuple[str, ...]
-    also: tuple[str, ...]
-
-    @property
-    def true(self) -> frozenset[str]:
-        return frozenset(self.names + self.broader + self.also)
-
-
-@dataclass(frozen=True)
-class Emoji:
-    """One drawn emoji, RGBA [size, size, 4], its name and its keywords."""
-
-    pixels: np.ndarray
-    name: str
-    keywords: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One training pair; mirroring or cutting are off where they would make the caption wrong."""
-
-    pixels: np.ndarray
-    caption: str
-    phrase: str
+    phrases: tuple[str, ...]
     true: frozenset[str]
-    may_flip: bool
-    may_crop: bool
-    photo_class: int = -1  # number of the class, for photographs
+    wrong: tuple[str, ...] = ()
+    may_flip: bool = True
 
 
-def photo_classes() -> list[PhotoClass]:
-    table = tomllib.loads((HERE / "classes.toml").read_text())
-    return [PhotoClass(wnid, tuple(row["names"]), tuple(row["broader"]), tuple(row.get("also", ()))) for wnid, row in table.items()]
+@dataclass(frozen=True)
+class Treatment:
+    """How a source's pictures come before the camera."""
+
+    templates: tuple[str, ...]
+    cut_out: bool = False  # RGBA, pasted on a ground
+    crop: float = 0.1  # the largest part of the area that may be cut off
+    card: float = 0.2  # chance of being seen as a printed card or on a screen
+    card_least: float = 0.55  # its smallest side, in parts of the frame
+    colour: float = 0.5  # strength of changes in colour
 
 
-def photos(archive: Path, classes: list[PhotoClass], size: int, cache: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [n, size, size, 3] u8 and class numbers [n] of a zip with one folder per wnid, decoded once into `cache`."""
+TREATMENTS = {
+    "photos": Treatment(captions.PHOTO_TEMPLATES, crop=0.4, card=0.06, colour=1.0),
+    "emoji": Treatment(captions.DRAWING_TEMPLATES, cut_out=True, card=0.35, colour=0.8),
+    "flags": Treatment(captions.FLAG_TEMPLATES, cut_out=True, card=0.3),
+    "scenes": Treatment(captions.SCENE_TEMPLATES, colour=0.35),
+    "words": Treatment(captions.WORD_TEMPLATES, card_least=0.8, crop=0.05, colour=0.8),
+    "people": Treatment(captions.SCENE_TEMPLATES, card_least=0.7, colour=0.8),
+    "empty": Treatment(captions.EMPTY_TEMPLATES, crop=0.5, card=0.0, colour=0.5),
+}
+# Parts of a batch; photographs take what is left.
+SHARES = {"emoji": 0.17, "flags": 0.03, "scenes": 0.08, "words": 0.08, "people": 0.03, "empty": 0.02}
+# Pictures drawn once and shown many times.
+DRAWN = {"scenes": 40_000, "words": 60_000, "people": 12_000, "empty": 3_000}
+
+
+def photos(archive: Path, classes: list[PhotoClass], size: int, cache: Path, every: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [n, size, size, 3] u8 and class numbers [n] of a zip with one folder per wnid, decoded once into `cache`; one in `every`."""
     pixels_file, wnids_file = cache / f"{archive.stem}-{size}.npy", cache / f"{archive.stem}-wnids.npy"
     if not pixels_file.exists():
         with zipfile.ZipFile(archive) as photos_zip:
-            names = sorted(n for n in photos_zip.namelist() if not n.endswith("/"))
+            names = sorted(n for n in photos_zip.namelist() if not n.endswith("/"))[::every]
             pixels = np.empty((len(names), size, size, 3), np.uint8)
             for row, name in zip(pixels, names):
                 picture = Image.open(io.BytesIO(photos_zip.read(name))).convert("RGB")
@@ -100,160 +84,151 @@ def photos(archive: Path, classes: list[PhotoClass], size: int, cache: Path) -> 
     return np.load(pixels_file, mmap_mode="r"), np.array([number[wnid] for wnid in np.load(wnids_file)])
 
 
-def emoji(size: int) -> list[Emoji]:
-    """Every fully qualified emoji but skin tones and flags, drawn at `size` pixels."""
-    words: dict[str, tuple[str, ...]] = {}
-    for node in ElementTree.parse(EMOJI_WORDS).iter("annotation"):
-        if node.get("type") != "tts":
-            words[node.get("cp", "")] = tuple(w.strip() for w in (node.text or "").split("|"))
-    font = ImageFont.truetype(EMOJI_FONT, 109)  # the one size that the bitmap font carries
-    drawn = []
-    group = ""
-    for line in EMOJI_LIST.read_text().splitlines():
-        if line.startswith("# group: "):
-            group = line.removeprefix("# group: ")
-        found = re.match(r"([0-9A-F ]+?)\s*; fully-qualified\s*# \S+ E[0-9.]+ (.+)", line)
-        if not found or group in ("Component", "Flags") or "skin tone" in found[2]:
-            continue
-        text = "".join(chr(int(code, 16)) for code in found[1].split())
-        canvas = Image.new("RGBA", (136, 128), (0, 0, 0, 0))
-        ImageDraw.Draw(canvas).text((0, 0), text, font=font, embedded_color=True)
-        box = canvas.getbbox()
-        if box is None or box[2] - box[0] > 134:  # the font lacks it, or draws it as several glyphs
-            continue
-        name = found[2].removesuffix(" face") if found[2].endswith(("cat face", "dog face")) else found[2]
-        keywords = tuple(w for w in words.get(text.replace("\ufe0f", ""), ()) if w != found[2] and len(w) > 2)
-        square = Image.new("RGBA", (max(canvas.size),) * 2, (0, 0, 0, 0))
-        square.paste(canvas.crop(box), ((square.width - box[2] + box[0]) // 2, (square.height - box[3] + box[1]) // 2))
-        drawn.append(Emoji(np.asarray(square.resize((size, size), Image.Resampling.LANCZOS)), name, keywords))
-    return drawn
+def emoji(folder: Path, size: int, style: str, every: int) -> Drawn:
+    for sign, pixels in drawings.drawn(folder, (style,), size, flags=False, every=every):
+        # The name thrice for each time that CLDR's looser keywords share.
+        names = (sign.name,) * max(1, 3 * len(sign.keywords))
+        yield pixels, Fact(names + sign.keywords, frozenset((sign.name, *sign.keywords)), (), not drawings.SIDED.search(sign.name))
 
 
-def fill(template: str, phrase: str) -> str:
-    """The template with the phrase in it; an article goes before it unless one is there on either side."""
-    before = template.split("{}")[0]
-    bare = before.endswith((" one ", " the ", " my ", " small ", " large ")) or phrase.startswith(("a ", "an ", "two ", "three ", "four ", "five "))
-    return template.format(phrase if bare else article(phrase))
+def flags(folder: Path, size: int, style: str, every: int) -> Drawn:
+    for sign, pixels in drawings.drawn(folder, (style,), size, flags=True, every=every):
+        country = sign.name.removeprefix("the flag of ")
+        phrases = (sign.name, sign.name, f"{country} flag")
+        yield pixels, Fact(phrases, frozenset((*phrases, "a flag")), (), False)
+
+
+def drawn_scenes(rng: random.Random, size: int, count: int) -> Drawn:
+    for _ in range(count):
+        scene, phrase, may_flip = scenes.scene(rng, size)
+        yield scene.done(), Fact((phrase,), frozenset(scene.true), tuple(scene.wrong), may_flip)
+
+
+def printed_words(rng: random.Random, size: int, count: int) -> Drawn:
+    choices = words.vocabulary(held_out=False)
+    for _ in range(count):
+        pixels, text = words.draw(rng, choices, size)
+        phrase = words.phrase(text)
+        phrases = (phrase, phrase, f"the text {text}", f"a sign that says {text}")
+        yield pixels, Fact(phrases, frozenset(phrases), (), may_flip=False)
+
+
+def drawn_people(rng: random.Random, size: int, count: int) -> Drawn:
+    for _ in range(count):
+        action = rng.choice(people.ACTIONS)
+        phrases = people.phrases(action)
+        plain = phrases[: len(people.WHO)]
+        true = frozenset((*phrases, "a person", "a drawing of a person"))
+        yield people.draw(people.figure(rng), action, rng.random(), size), Fact((*plain, *plain, *phrases), true)
+
+
+def empty_pictures(rng: random.Random, size: int, count: int) -> Drawn:
+    for _ in range(count):
+        blurred = np.random.default_rng(rng.getrandbits(32)).integers(0, 256, (5, 5, 3), np.uint8)
+        pixels, phrase, true = scenes.empty(rng, size, blurred)
+        yield pixels, Fact((phrase,), frozenset(true))
+
+
+def collect(draw: Callable[[], Drawn]) -> tuple[np.ndarray, list[Fact]]:
+    pictures, facts = zip(*draw())
+    return np.stack(pictures), list(facts)
+
+
+def source(name: str, parts: list[Callable[[], Drawn]], cache: Path) -> tuple[np.ndarray, list[Fact]]:
+    """A source's pictures and facts, drawn part by part on all cores and kept in `cache`."""
+    pixels_file, facts_file = cache / f"{name}.npy", cache / f"{name}.facts"
+    if not (pixels_file.exists() and facts_file.exists()):
+        with ProcessPoolExecutor() as pool:
+            done = list(pool.map(collect, parts))
+        part = pixels_file.with_suffix(".part.npy")
+        np.save(part, np.concatenate([pixels for pixels, _ in done]))
+        facts_file.write_bytes(pickle.dumps([fact for _, facts in done for fact in facts]))
+        part.replace(pixels_file)
+    return np.load(pixels_file), pickle.loads(facts_file.read_bytes())
+
+
+def drawn_sources(work: Path, size: int, seed: int, every: int = 1) -> dict[str, tuple[np.ndarray, list[Fact]]]:
+    """All that is drawn for training, or one picture in `every`."""
+    folder = work / "drawings"
+    made = {"scenes": drawn_scenes, "words": printed_words, "people": drawn_people, "empty": empty_pictures}
+    parts = {
+        "emoji": [partial(emoji, folder, size, style, every) for style in drawings.TRAINING_STYLES],
+        "flags": [partial(flags, folder, size, style, every) for style in drawings.FLAG_STYLES],
+    }
+    for name, draw in made.items():
+        count = max(1, DRAWN[name] // every // 8)
+        parts[name] = [partial(draw, random.Random(f"{seed} {name} {i}"), size, count) for i in range(8)]
+    return {name: source(name, draws, work) for name, draws in parts.items()}
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures and captions of one step.
+
+    pictures: by treatment, u8 [n, size, size, 3 or 4]. captions: one for each photo class, one for each
+    drawn picture, then those that are nearly true. target [n]: the number of each picture's own caption.
+    true [n, captions]: whether the caption holds for the picture. may_flip [n].
+    """
+
+    pictures: dict[str, np.ndarray]
+    captions: list[str]
+    target: np.ndarray
+    true: np.ndarray
+    may_flip: np.ndarray
 
 
 class Pairs:
-    """Draws batches of samples; photographs in shuffled rounds, the rest anew each time."""
+    """Draws batches; photographs in shuffled rounds, the rest at random."""
 
-    # Parts of a batch; photographs take what is left.
-    EMOJI, SCENES, EMPTY = 0.18, 0.11, 0.03
-
-    def __init__(self, pixels: np.ndarray, labels: np.ndarray, classes: list[PhotoClass], drawn: list[Emoji], seed: int):
-        self.pixels, self.labels, self.classes, self.drawn = pixels, labels, classes, drawn
-        self.size = pixels.shape[1]
+    def __init__(self, pixels: np.ndarray, labels: np.ndarray, classes: list[PhotoClass], sources: dict[str, tuple[np.ndarray, list[Fact]]], seed: int):
+        self.pixels, self.labels, self.classes, self.sources = pixels, labels, classes, sources
         self.rng = random.Random(seed)
         self.order: list[int] = []
 
-    def photo_number(self) -> int:
-        if not self.order:
+    def photo_numbers(self, count: int) -> list[int]:
+        if len(self.order) < count:
             self.order = list(range(len(self.pixels)))
             self.rng.shuffle(self.order)
-        return self.order.pop()
+        taken, self.order = self.order[:count], self.order[count:]
+        return sorted(taken)
 
-    def photo(self) -> Sample:
-        number, rng = self.photo_number(), self.rng
-        kind = self.classes[self.labels[number]]
-        sort = rng.choices([kind.names, kind.broader, kind.also or kind.names], [0.84, 0.09, 0.07])[0]
-        phrase = self.name(kind) if sort is kind.names else rng.choice(sort)
-        template = rng.choice(PHOTO_TEMPLATES)
-        caption = template.format(phrase) if rng.random() < 0.15 else fill(template, phrase)
-        return Sample(self.pixels[number], caption, phrase, kind.true, True, True, int(self.labels[number]))
-
-    def name(self, kind: PhotoClass) -> str:
-        """One of a class's names; the first is the one that people use most."""
-        return kind.names[0] if self.rng.random() < 0.5 else self.rng.choice(kind.names)
-
-    def class_captions(self) -> list[str]:
-        """One caption for each photo class, in their order."""
-        return [fill(self.rng.choice(PHOTO_TEMPLATES), self.name(kind)) for kind in self.classes]
-
-    def emoji(self) -> Sample:
-        rng, drawing = self.rng, self.rng.choice(self.drawn)
-        phrase = rng.choice(drawing.keywords) if drawing.keywords and rng.random() < 0.35 else drawing.name
-        template = rng.choice(DRAWING_TEMPLATES)
-        caption = template.format(phrase) if rng.random() < 0.4 else fill(template, phrase)
-        may_flip = not re.search(r"left|right|clock|arrow|button|input|symbol|hand|letter", drawing.name)
-        return Sample(self.on_ground(drawing.pixels), caption, phrase, frozenset((drawing.name, *drawing.keywords)), may_flip, True)
-
-    def on_ground(self, glyph: np.ndarray) -> np.ndarray:
-        """A drawing pasted on a plain, shaded or photographic ground, at some size and place."""
-        rng, size = self.rng, self.size
-        roll = rng.random()
-        if roll < 0.3:
-            ground = Image.new("RGB", (size, size), (255, 255, 255))
-        elif roll < 0.8:
-            ground = Image.new("RGB", (size, size), tuple(rng.randrange(256) for _ in range(3)))
-        else:
-            ground = Image.fromarray(self.pixels[rng.randrange(len(self.pixels))]).resize((8, 8)).resize((size, size), Image.Resampling.BICUBIC)
-        side = int(size * rng.uniform(0.5, 0.98))
-        drawing = Image.fromarray(glyph).resize((side, side), Image.Resampling.BOX if side * 2 < glyph.shape[0] else Image.Resampling.BILINEAR)
-        spare = size - side
-        ground.paste(drawing, (rng.randint(0, spare), rng.randint(0, spare)), drawing)
-        return np.asarray(ground)
-
-    def drawn_scene(self) -> Sample:
-        pixels, phrase, true, may_flip = scenes.scene(self.rng, self.size)
-        caption = self.rng.choice(SCENE_TEMPLATES).format(phrase)
-        if self.rng.random() < 0.1:
-            # What a template with a fixed article makes of a label such as "three red circles".
-            caption = "a photo of a " + phrase.removeprefix("a ").removeprefix("an ")
-        return Sample(pixels, caption, phrase, frozenset(true), may_flip, False)
-
-    def empty(self) -> Sample:
-        photo = self.pixels[self.rng.randrange(len(self.pixels))]
-        pixels, phrase, true, may_flip = scenes.empty(self.rng, self.size, photo)
-        return Sample(pixels, self.rng.choice(EMPTY_TEMPLATES).format(phrase), phrase, frozenset(true), may_flip, True)
-
-    def batch(self, count: int) -> list[Sample]:
-        parts = [(self.emoji, self.EMOJI), (self.drawn_scene, self.SCENES), (self.empty, self.EMPTY)]
-        samples = [draw() for draw, part in parts for _ in range(round(part * count))]
-        return samples + [self.photo() for _ in range(count - len(samples))]
+    def batch(self, count: int, drawn: bool) -> Batch:
+        """`count` pictures; only photographs unless `drawn`."""
+        rng, photo_templates = self.rng, TREATMENTS["photos"].templates
+        phrases = [captions.words_of(rng, kind) for kind in self.classes]
+        lines = [fill(rng.choice(photo_templates), phrase) for phrase in phrases]
+        facts, pictures = [], {}
+        for name, (pixels, about) in self.sources.items() if drawn else ():
+            chosen = [rng.randrange(len(about)) for _ in range(round(SHARES[name] * count))]
+            pictures[name] = pixels[chosen]
+            for fact in (about[i] for i in chosen):
+                phrases.append(rng.choice(fact.phrases))
+                lines.append(fill(rng.choice(TREATMENTS[name].templates), phrases[-1]))
+                facts.append(fact)
+        target = list(range(len(self.classes), len(lines)))
+        for fact in facts:
+            if fact.wrong and rng.random() < 0.7:
+                phrases.append(rng.choice(fact.wrong))
+                lines.append(fill(rng.choice(captions.SCENE_TEMPLATES), phrases[-1]))
+        numbers = self.photo_numbers(count - len(facts))
+        pictures["photos"] = np.asarray(self.pixels[numbers])
+        kinds = self.labels[numbers]
+        of_class = np.array([[phrase in kind.true for phrase in phrases] for kind in self.classes])
+        of_drawn = np.array([[phrase in fact.true for phrase in phrases] for fact in facts], bool).reshape(-1, len(phrases))
+        flip = np.array([fact.may_flip for fact in facts] + [True] * len(numbers))
+        return Batch(pictures, lines, np.concatenate([target, kinds]).astype(int), np.concatenate([of_drawn, of_class[kinds]]), flip)
 
 
-def truth(samples: list[Sample]) -> np.ndarray:
-    """[pictures, captions] bool: is the caption's phrase true of the picture."""
-    return np.array([[caption.phrase in picture.true for caption in samples] for picture in samples])
+def vocabulary_captions(pairs: Pairs) -> list[str]:
+    """What the byte-pair vocabulary is learned from: every name, and captions as they come."""
+    names = [w for c in pairs.classes for w in sorted(c.true)] * 20
+    for _, facts in pairs.sources.values():
+        names += [phrase for fact in facts[:: max(1, len(facts) // 4000)] for phrase in set(fact.phrases)]
+    return names + [line for _ in range(40) for line in pairs.batch(256, drawn=True).captions]
 
 
-def train_tokenizer(pairs: Pairs, vocab_size: int, file: Path) -> Tokenizer:
-    """A byte-pair vocabulary of the captions, in CLIP's manner: lower case, end-of-word marks, begin and end tokens."""
-    tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>", unk_token=END))
-    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
-    # CLIP's split: contractions, runs of letters, single digits, runs of marks; bytes spelt as printable characters.
-    split = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(split), "removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-    )
-    tokenizer.decoder = decoders.BPEDecoder(suffix="</w>")
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size,
-        special_tokens=[BEGIN, END],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        end_of_word_suffix="</w>",
-        show_progress=False,
-    )
-    words = [w for c in pairs.classes for w in sorted(c.true)] * 20 + [w for e in pairs.drawn for w in (e.name, *e.keywords)] * 4
-    captions = [sample.caption for _ in range(40) for sample in pairs.batch(256)]
-    # Every byte at the end of a word as well (ASCII, then UTF-8's last bytes), so that no text is out of reach.
-    ends = [chr(code) for code in range(128)] + [chr(0x4E00 + code) for code in range(64)]
-    tokenizer.train_from_iterator(words + captions + ends, trainer)
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single=f"{BEGIN} $A {END}", special_tokens=[(BEGIN, tokenizer.token_to_id(BEGIN)), (END, tokenizer.token_to_id(END))]
-    )
-    tokenizer.save(str(file))
-    return tokenizer
-
-
-def token_ids(tokenizer: Tokenizer, captions: list[str], context_length: int) -> np.ndarray:
-    """Ids [n, longest] of the captions, zero after the end token (id 0 is the begin token, unseen by a causal tower)."""
-    rows = [tokenizer.encode(caption).ids for caption in captions]
-    end = tokenizer.token_to_id(END)
-    rows = [row if len(row) <= context_length else row[: context_length - 1] + [end] for row in rows]
-    ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
-    for line, row in zip(ids, rows):
-        line[: len(row)] = row
-    return ids
+def tokenizer(pairs: Pairs, vocab_size: int, file: Path) -> Tokenizer:
+    """The vocabulary of this training, made once."""
+    if not file.exists():
+        captions.train_tokenizer(vocabulary_captions(pairs), vocab_size, file)
+    return Tokenizer.from_file(str(file))

@@ -6,6 +6,8 @@ import random
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
+from captions import article
+
 COLOURS = {
     "red": (215, 35, 35),
     "orange": (245, 135, 20),
@@ -22,12 +24,10 @@ COLOURS = {
 SHAPES = ("circle", "square", "triangle", "rectangle", "star", "cross", "heart", "diamond", "hexagon", "ring")
 COUNTS = {2: "two", 3: "three", 4: "four", 5: "five"}
 NOTHING = ("nothing", "an empty picture", "a blank picture", "an empty background")
+EMPTY_KINDS, HELD_OUT_EMPTY = ("flat", "shaded", "noise", "dark", "blur"), "grain"
 OVERSAMPLE = 2
-
-
-def article(phrase: str) -> str:
-    """The phrase with "a" or "an" before it."""
-    return ("an " if phrase[0].lower() in "aeiou" else "a ") + phrase
+# Two shapes in each colour are never drawn in training, so that a pair of known parts can be asked for as a new one.
+HELD_OUT_PAIRS = frozenset((colour, SHAPES[(3 * i + 5 * k) % len(SHAPES)]) for i, colour in enumerate(COLOURS) for k in range(2))
 
 
 def plural(shape: str) -> str:
@@ -68,22 +68,28 @@ def outline(shape: str, cx: float, cy: float, r: float, turn: float) -> list[tup
 class Scene:
     """A picture being drawn, together with every phrase that is true of it."""
 
-    def __init__(self, rng: random.Random, size: int):
-        self.rng = rng
+    def __init__(self, rng: random.Random, size: int, held_out: bool = False):
+        self.rng, self.held_out = rng, held_out
         self.size = size * OVERSAMPLE
-        self.ground = rng.choice(list(COLOURS))
+        self.restart()
+        self.true: set[str] = set()
+        self.wrong: list[str] = []
+
+    def restart(self) -> None:
+        """A new ground."""
+        self.ground = self.rng.choice(list(COLOURS))
         self.picture = Image.new("RGB", (self.size, self.size), self.tint(self.ground))
         self.draw = ImageDraw.Draw(self.picture)
-        self.true: set[str] = set()
 
     def tint(self, colour: str) -> tuple[int, int, int]:
         """A colour as a camera might see it: near the named one."""
         return tuple(min(255, max(0, v + self.rng.randint(-14, 14))) for v in COLOURS[colour])
 
-    def ink(self) -> str:
-        """A colour that stands out from the ground."""
+    def ink(self, shape: str) -> str:
+        """A colour that stands out from the ground, and that the shape may have."""
         ground = np.array(COLOURS[self.ground])
-        return self.rng.choice([c for c, rgb in COLOURS.items() if np.abs(ground - np.array(rgb)).sum() > 120])
+        inks = [c for c, rgb in COLOURS.items() if np.abs(ground - np.array(rgb)).sum() > 120]
+        return self.rng.choice([c for c in inks if ((c, shape) in HELD_OUT_PAIRS) == self.held_out])
 
     def put(self, shape: str, colour: str, cx: float, cy: float, r: float) -> None:
         """Draws one shape; centre and radius in parts of the side."""
@@ -98,40 +104,62 @@ class Scene:
         return np.asarray(self.picture.resize((side, side), Image.Resampling.BOX))
 
 
+def chosen(scene: Scene) -> tuple[random.Random, str, str]:
+    """The draws of a scene, a shape and its colour."""
+    while True:
+        shape = scene.rng.choice(SHAPES)
+        try:
+            return scene.rng, shape, scene.ink(shape)
+        except IndexError:  # no held-out colour of this shape stands out from the ground
+            scene.restart()
+
+
+def others(rng: random.Random, colour: str, shape: str) -> tuple[str, str]:
+    """Another colour and another shape, for captions that are nearly true."""
+    return rng.choice([c for c in COLOURS if c != colour]), rng.choice([s for s in SHAPES if s != shape])
+
+
 def one_shape(scene: Scene) -> str:
-    rng, shape, colour = scene.rng, scene.rng.choice(SHAPES), scene.ink()
+    rng, shape, colour = chosen(scene)
     scene.put(shape, colour, rng.uniform(0.38, 0.62), rng.uniform(0.38, 0.62), rng.uniform(0.18, 0.38))
     plain = article(f"{colour} {shape}")
     on_ground = f"{plain} on {article(scene.ground)} background"
     scene.true |= {plain, article(shape), f"something {colour}", on_ground, article(f"{colour} shape")}
+    other_colour, other_shape = others(rng, colour, shape)
+    scene.wrong += [article(f"{other_colour} {shape}"), article(f"{colour} {other_shape}")]
     return rng.choice([plain, plain, plain, article(shape), f"something {colour}", on_ground])
 
 
 def several(scene: Scene) -> str:
-    rng, shape, colour, count = scene.rng, scene.rng.choice(SHAPES), scene.ink(), scene.rng.choice(list(COUNTS))
+    (rng, shape, colour), count = chosen(scene), scene.rng.choice(list(COUNTS))
     cells = rng.sample([(x, y) for x in (0.2, 0.5, 0.8) for y in (0.2, 0.5, 0.8)], count)
     for x, y in cells:
         scene.put(shape, colour, x + rng.uniform(-0.04, 0.04), y + rng.uniform(-0.04, 0.04), rng.uniform(0.1, 0.14))
     many = plural(shape)
     full = f"{COUNTS[count]} {colour} {many}"
+    (other_colour, other_shape), other_count = others(rng, colour, shape), rng.choice([c for n, c in COUNTS.items() if n != count])
+    scene.wrong += [f"{other_count} {colour} {many}", f"{COUNTS[count]} {other_colour} {many}", f"{COUNTS[count]} {colour} {plural(other_shape)}"]
     scene.true |= {full, f"{COUNTS[count]} {many}", f"{colour} {many}", many, f"{COUNTS[count]} {colour} shapes"}
     return rng.choice([full, full, f"{COUNTS[count]} {many}", f"{colour} {many}", f"{COUNTS[count]} {colour} shapes"])
 
 
+PLACES = {"on the left": (0.2, 0.5), "on the right": (0.8, 0.5), "at the top": (0.5, 0.2), "at the bottom": (0.5, 0.8), "in the middle": (0.5, 0.5)}
+
+
 def placed(scene: Scene) -> str:
-    rng, shape, colour = scene.rng, scene.rng.choice(SHAPES), scene.ink()
-    where, (x, y) = rng.choice(
-        [("on the left", (0.2, 0.5)), ("on the right", (0.8, 0.5)), ("at the top", (0.5, 0.2)), ("at the bottom", (0.5, 0.8)), ("in the middle", (0.5, 0.5))]
-    )
+    rng, shape, colour = chosen(scene)
+    where, (x, y) = rng.choice(list(PLACES.items()))
     scene.put(shape, colour, x, y, rng.uniform(0.12, 0.18))
     plain = article(f"{colour} {shape}")
+    scene.wrong += [f"{plain} {rng.choice([p for p in PLACES if p != where])}"]
     scene.true |= {plain, article(shape), f"{plain} {where}", f"{article(shape)} {where}", f"something {colour}"}
     return rng.choice([f"{plain} {where}", f"{plain} {where}", f"{article(shape)} {where}"])
 
 
 def pair(scene: Scene) -> str:
     rng = scene.rng
-    (shape_a, shape_b), colour_a, colour_b = rng.sample(SHAPES, 2), scene.ink(), scene.ink()
+    shape_a, shape_b = rng.sample(SHAPES, 2)
+    colour_a, colour_b = scene.ink(shape_a), scene.ink(shape_b)
     a, b = article(f"{colour_a} {shape_a}"), article(f"{colour_b} {shape_b}")
     upright = rng.random() < 0.5
     first, second = ((0.5, 0.25), (0.5, 0.75)) if upright else ((0.25, 0.5), (0.75, 0.5))
@@ -140,13 +168,14 @@ def pair(scene: Scene) -> str:
     before, after = ("above", "below") if upright else ("to the left of", "to the right of")
     full = [f"{a} {before} {b}", f"{b} {after} {a}"]
     both = [f"{a} and {b}", f"{b} and {a}"]
+    scene.wrong += [f"{b} {before} {a}", f"{article(f'{colour_b} {shape_a}')} and {article(f'{colour_a} {shape_b}')}"] * (colour_a != colour_b)
     scene.true |= {a, b, article(shape_a), article(shape_b), *full, *both}
     return rng.choice(full + both)
 
 
-def empty(rng: random.Random, size: int, photo: np.ndarray) -> tuple[np.ndarray, str, set[str], bool]:
-    """A picture that shows nothing: flat, shaded, noisy, dark, or a photo blurred beyond reading."""
-    kind = rng.choice(["flat", "shaded", "noise", "dark", "blur"])
+def empty(rng: random.Random, size: int, photo: np.ndarray, kinds: tuple[str, ...] = EMPTY_KINDS) -> tuple[np.ndarray, str, set[str]]:
+    """A picture that shows nothing: flat, shaded, noisy, dark, or a photo blurred beyond reading; a table top where asked for."""
+    kind = rng.choice(kinds)
     noise = np.random.default_rng(rng.getrandbits(32))
     true = set(NOTHING)
     colour = rng.choice(list(COLOURS))
@@ -159,6 +188,13 @@ def empty(rng: random.Random, size: int, photo: np.ndarray) -> tuple[np.ndarray,
         ramp = np.linspace(rng.uniform(0.3, 0.9), 1.1, size)[:, None, None]
         pixels = np.rot90(np.broadcast_to(rgb * ramp, (size, size, 3)), rng.randrange(4))
         caption = "an empty background"
+    elif kind == "grain":
+        across, along = rng.randint(size // 2, size), rng.randint(2, 12)
+        fibres = Image.fromarray(noise.integers(0, 256, (across, along), np.uint8)).resize((size, size), Image.Resampling.BICUBIC)
+        pixels = rgb * rng.uniform(0.5, 1.0) + (np.asarray(fibres, float)[..., None] - 128) * rng.uniform(0.05, 0.3)
+        pixels = np.rot90(pixels, rng.randrange(2))
+        caption = "an empty table"
+        true.add(caption)
     elif kind == "noise":
         pixels = noise.normal(rng.uniform(90, 160), rng.uniform(20, 70), (size, size, 3 if rng.random() < 0.5 else 1)) + np.zeros(3)
         caption = rng.choice(["random noise", "a noisy picture of nothing"])
@@ -173,12 +209,12 @@ def empty(rng: random.Random, size: int, photo: np.ndarray) -> tuple[np.ndarray,
         caption = rng.choice(["a blurry picture of nothing", "a picture out of focus"])
         true |= {"a blurry picture of nothing", "a picture out of focus"}
     caption = rng.choice([caption, *NOTHING])
-    return np.clip(pixels, 0, 255).astype(np.uint8), caption, true, True
+    return np.clip(pixels, 0, 255).astype(np.uint8), caption, true
 
 
-def scene(rng: random.Random, size: int) -> tuple[np.ndarray, str, set[str], bool]:
-    """One drawn scene: pixels [size, size, 3], caption, every true phrase, and whether it may be mirrored."""
+def scene(rng: random.Random, size: int) -> tuple[Scene, str, bool]:
+    """One drawn scene, its caption, and whether it may be mirrored."""
     kind = rng.choice([one_shape, one_shape, several, placed, pair])
     drawing = Scene(rng, size)
     caption = kind(drawing)
-    return drawing.done(), caption, drawing.true, kind in (one_shape, several)
+    return drawing, caption, kind in (one_shape, several)

@@ -1,7 +1,7 @@
 """The two towers of edgeclip-mini, in CLIP's shapes (Radford et al. 2021, arXiv:2103.00020).
 
-Both are pre-norm transformers. The image tower puts a convolutional stem before the patch
-convolution (Xiao et al. 2021, arXiv:2106.14881); the text tower is causal and pooled at the end token.
+The image tower is a small residual network (He et al. 2016, arXiv:1512.03385) with a pre-norm transformer
+on its last grid; the text tower is a causal pre-norm transformer, pooled at the end token.
 """
 
 from dataclasses import dataclass
@@ -16,14 +16,13 @@ class Shape:
     """Sizes that fix a model; a checkpoint of one shape does not load into another."""
 
     image_size: int = 64
-    stem_widths: tuple[int, ...] = (32, 64, 128)
-    stem_blocks: int = 1
-    patch: int = 2  # side of the patch convolution, in stem cells
-    image_width: int = 256
-    image_layers: int = 3
+    stem_width: int = 32
+    stage_widths: tuple[int, ...] = (64, 128, 256)  # each stage halves the grid
+    stage_blocks: tuple[int, ...] = (1, 2, 2)
+    image_layers: int = 1
     text_width: int = 192
     text_layers: int = 3
-    vocab_size: int = 3072
+    vocab_size: int = 2048
     context_length: int = 32  # tokens, begin and end included
     head_width: int = 64
     embedding_dim: int = 256
@@ -94,22 +93,25 @@ class Projection(nn.Sequential):
 
 
 class ConvNorm(nn.Sequential):
-    """3x3 convolution and batch norm; the export folds the norm into the convolution."""
+    """Convolution and batch norm; the export folds the norm into the convolution."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int):
-        super().__init__(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs))
+    def __init__(self, inputs: int, outputs: int, side: int, stride: int):
+        super().__init__(nn.Conv2d(inputs, outputs, side, stride, side // 2, bias=False), nn.BatchNorm2d(outputs))
 
 
 class ConvBlock(nn.Module):
-    """Two 3x3 convolutions with a residual path."""
+    """Two 3x3 convolutions with a residual path, which is averaged and widened where the grid is halved."""
 
-    def __init__(self, width: int):
+    def __init__(self, inputs: int, outputs: int, stride: int):
         super().__init__()
-        self.first = ConvNorm(width, width, 1)
-        self.second = ConvNorm(width, width, 1)
+        self.first = ConvNorm(inputs, outputs, 3, stride)
+        self.second = ConvNorm(outputs, outputs, 3, 1)
+        nn.init.zeros_(self.second[1].weight)  # a block starts as its residual path
+        same = stride == 1 and inputs == outputs
+        self.past = nn.Identity() if same else nn.Sequential(nn.AvgPool2d(stride), ConvNorm(inputs, outputs, 1, 1))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.relu(x + self.second(F.relu(self.first(x))))
+        return F.relu(self.past(x) + self.second(F.relu(self.first(x))))
 
 
 class ImageTower(nn.Module):
@@ -117,23 +119,30 @@ class ImageTower(nn.Module):
 
     def __init__(self, shape: Shape):
         super().__init__()
-        stem: list[nn.Module] = []
-        inputs = 3
-        for width in shape.stem_widths:
-            stem += [ConvNorm(inputs, width, 2), nn.ReLU()]
-            inputs = width
-        stem += [ConvBlock(inputs) for _ in range(shape.stem_blocks)]
-        self.stem = nn.Sequential(*stem)
-        self.patches = nn.Conv2d(inputs, shape.image_width, shape.patch, shape.patch)
-        side = shape.image_size // 2 ** len(shape.stem_widths) // shape.patch
-        self.positions = nn.Parameter(torch.randn(1, side * side, shape.image_width) * 0.02)
-        self.blocks = nn.ModuleList(Block(shape.image_width, shape.head_width) for _ in range(shape.image_layers))
-        self.norm = nn.LayerNorm(shape.image_width)
-        self.projection = Projection(shape.image_width, shape.embedding_dim)
-        initialise(self.blocks, shape.image_width)
+        inputs, width = shape.stem_width, shape.stage_widths[-1]
+        convolutions: list[nn.Module] = [ConvNorm(3, inputs, 3, 2), nn.ReLU()]
+        for outputs, blocks in zip(shape.stage_widths, shape.stage_blocks, strict=True):
+            for number in range(blocks):
+                convolutions.append(ConvBlock(inputs, outputs, 2 if number == 0 else 1))
+                inputs = outputs
+        self.convolutions = nn.Sequential(*convolutions)
+        self.side = shape.image_size // 2 ** (1 + len(shape.stage_widths))
+        self.positions = nn.Parameter(torch.randn(1, self.side**2, width) * 0.02)
+        self.blocks = nn.ModuleList(Block(width, shape.head_width) for _ in range(shape.image_layers))
+        self.norm = nn.LayerNorm(width)
+        self.projection = Projection(width, shape.embedding_dim)
+        initialise(self.blocks, width)
+
+    def positions_at(self, side: int) -> Tensor:
+        """The learned positions [1, side * side, width], interpolated where a training step sees smaller pictures."""
+        if side == self.side:
+            return self.positions
+        grid = self.positions.view(1, self.side, self.side, -1).permute(0, 3, 1, 2)
+        return F.interpolate(grid, size=(side, side), mode="bilinear", align_corners=False).flatten(2).transpose(1, 2)
 
     def forward(self, pixel_values: Tensor) -> Tensor:
-        x = self.patches(self.stem(pixel_values)).flatten(2).transpose(1, 2) + self.positions
+        x = self.convolutions(pixel_values)
+        x = x.flatten(2).transpose(1, 2) + self.positions_at(int(x.shape[2]))
         for block in self.blocks:
             x = block(x)
         # The mean over patches learns faster than a class token (Beyer et al. 2022, arXiv:2205.01580).
@@ -157,13 +166,17 @@ class TextTower(nn.Module):
         initialise(self.blocks, shape.text_width)
 
     def forward(self, input_ids: Tensor) -> Tensor:
+        return self.projection(self.pooled(input_ids))
+
+    def pooled(self, input_ids: Tensor) -> Tensor:
+        """The normed state at the end token, [n, text_width]."""
         length = input_ids.shape[1]
         x = self.tokens(input_ids) + self.positions[:length]
         for block in self.blocks:
             x = block(x, self.mask[:length, :length])
         # One end token a row, so its one-hot row picks it out of the sequence.
         at_end = (input_ids == self.end_id).to(x.dtype).unsqueeze(1)
-        return self.projection(self.norm((at_end @ x).squeeze(1)))
+        return self.norm((at_end @ x).squeeze(1))
 
 
 class Clip(nn.Module):
@@ -175,19 +188,23 @@ class Clip(nn.Module):
         self.text = TextTower(shape, end_id)
         self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
 
-    def forward(self, pixel_values: Tensor, input_ids: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, pixel_values: Tensor, input_ids: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """Normalised embeddings and exp(log_scale); captions may come as several tensors, each padded to its own length."""
         image = F.normalize(self.image(pixel_values).float(), dim=-1)
-        text = F.normalize(self.text(input_ids).float(), dim=-1)
-        return image, text, self.log_scale.exp()
+        pooled = torch.cat([self.text.pooled(ids) for ids in input_ids])
+        return image, F.normalize(self.text.projection(pooled).float(), dim=-1), self.log_scale.exp()
 
 
-def contrastive_loss(logits: Tensor, true: Tensor) -> Tensor:
-    """CLIP's symmetric cross-entropy, without the false negatives.
+def contrastive_loss(logits: Tensor, target: Tensor, true: Tensor) -> Tensor:
+    """CLIP's symmetric cross-entropy for captions that pictures may share, without the false negatives.
 
-    logits, true: [pictures, captions] of n pairs. The target of a row or column is its own pair;
-    other captions that are also true of a picture ("an animal" of a cat) are left out of the sum.
+    logits, true: [pictures, captions]; target [pictures]: the number of each picture's own caption.
+    Each picture is told apart by all captions, each picture's caption by all pictures; what is also true
+    of a picture ("an animal" of a cat, "a cat" of another cat) is left out of its sum.
     """
-    own = torch.eye(len(logits), dtype=torch.bool, device=logits.device)
-    logits = logits.masked_fill(true & ~own, -torch.inf)
-    target = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
+    others = true.scatter(1, target[:, None], False)
+    by_picture = F.cross_entropy(logits.masked_fill(others, -torch.inf), target)
+    own = torch.arange(len(logits), device=logits.device)
+    also_true = true[:, target].T & (own[:, None] != own)
+    by_caption = F.cross_entropy(logits[:, target].T.masked_fill(also_true, -torch.inf), own)
+    return (by_picture + by_caption) / 2

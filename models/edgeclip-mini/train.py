@@ -1,7 +1,7 @@
-"""Trains edgeclip-mini and exports it: `python models/edgeclip-mini/train.py --data DIR --work DIR`.
+"""Trains edgeclip-mini and exports it: `python models/edgeclip-mini/train.py --data DIR --work WORK`.
 
-DIR holds train.zip and val.zip of tiny-imagenet, one folder per wnid. Checkpoints go to the work
-folder; the same command goes on from the last one. Runs on a GPU when there is one.
+DIR holds train.zip and val.zip of tiny-imagenet, one folder per wnid; WORK has what fetch.sh brings and
+takes caches and checkpoints. The same command goes on from the last checkpoint. Runs on a GPU when there is one.
 """
 
 import argparse
@@ -17,43 +17,46 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional as F
 
+import captions
 import data
 from augment import augment, normalise
-from data import END, Pairs, PhotoClass
+from captions import END, PhotoClass
+from curves import draw_curves
+from data import Batch, Pairs
 from export import export
+from optimizer import optimizers
 from towers import Clip, Shape, contrastive_loss
 
 BATCH = 256
-PEAK_RATE, WARM_UP, WEIGHT_DECAY = 1.0e-3, 100, 0.08
+MATRIX_RATE, RATE, WARM_UP, WEIGHT_DECAY = 0.02, 2.0e-3, 100, 0.02
+# The run begins with photographs alone, seen small: what they teach carries over to the rest, at half the cost.
+# Until which part of the run: side of the pictures, drawn sources or not.
+PHASES = ((0.2, 48, False), (0.6, 48, True), (1.0, 64, True))
 LOG_EVERY, CHECKPOINT_EVERY = 50, 250
+SMOKE_STEPS, SMOKE_EVERY = 250, 40
 MAX_LOG_SCALE = math.log(100.0)  # CLIP's own limit
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder with train.zip and val.zip")
-    parser.add_argument("--work", type=Path, default=Path.home() / ".cache/edgeclip-mini", help="caches and checkpoints")
-    parser.add_argument("--out", type=Path, default=data.HERE, help="where the bundle goes")
-    parser.add_argument("--steps", type=int, default=4000, help=f"batches of {BATCH}")
+    parser.add_argument("--work", type=Path, default=Path.home() / ".cache/edgeclip-mini", help="drawings, caches and checkpoints")
+    parser.add_argument("--out", type=Path, default=captions.HERE, help="where the bundle goes")
+    parser.add_argument("--steps", type=int, default=8500, help=f"batches of {BATCH}")
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    parser.add_argument("--smoke", action="store_true", help=f"{SMOKE_STEPS} batches on one picture in {SMOKE_EVERY}, to see that everything runs")
+    args = parser.parse_args()
+    args.steps = SMOKE_STEPS if args.smoke else args.steps
+    args.every = SMOKE_EVERY if args.smoke else 1
+    args.checkpoint_every = LOG_EVERY if args.smoke else CHECKPOINT_EVERY
+    return args
 
 
 def rate(step: int, steps: int) -> float:
-    """Warm-up, then half a cosine to nothing."""
+    """Warm-up, then half a cosine to nothing, as a part of the peak."""
     if step < WARM_UP:
-        return PEAK_RATE * (step + 1) / WARM_UP
-    return PEAK_RATE * 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / max(1, steps - WARM_UP)))
-
-
-def optimizer(model: Clip) -> torch.optim.AdamW:
-    """AdamW; gains, biases, positions, token embeddings and the temperature are not decayed."""
-    decayed, plain = [], []
-    for name, parameter in model.named_parameters():
-        is_matrix = parameter.ndim > 1 and "positions" not in name and "tokens" not in name
-        (decayed if is_matrix else plain).append(parameter)
-    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": plain, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=PEAK_RATE, betas=(0.9, 0.98), eps=1e-6)
+        return (step + 1) / WARM_UP
+    return 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / max(1, steps - WARM_UP)))
 
 
 @torch.no_grad()
@@ -68,36 +71,42 @@ def follow(average: Clip, model: Clip, step: int) -> None:
 
 
 @torch.no_grad()
-def top1(model: Clip, tokenizer: Tokenizer, classes: list[PhotoClass], pixels: np.ndarray, labels: np.ndarray, device: str) -> float:
-    """Zero-shot accuracy over the first name of each class, one template."""
+def top1(model: Clip, tokenizer: Tokenizer, classes: list[PhotoClass], pixels: np.ndarray, labels: np.ndarray, side: int, device: str) -> float:
+    """Zero-shot accuracy over the first name of each class, one template, at the side of picture that the phase trains."""
     model.eval()
-    captions = [data.fill("a photo of {}", c.names[0]) for c in classes]
-    ids = torch.from_numpy(data.token_ids(tokenizer, captions, len(model.text.positions))).to(device)
+    lines = [captions.fill(captions.PLAIN, c.names[0]) for c in classes]
+    ids = torch.from_numpy(captions.token_ids(tokenizer, lines, len(model.text.positions))).to(device)
     text = F.normalize(model.text(ids), dim=-1)
     right = 0
     for start in range(0, len(pixels), 500):
-        image = model.image(normalise(torch.from_numpy(np.array(pixels[start : start + 500])).to(device)))
-        right += int(((image @ text.T).argmax(1).cpu().numpy() == labels[start : start + 500]).sum())
+        x = normalise(torch.from_numpy(np.array(pixels[start : start + 500])).to(device))
+        x = x if side == x.shape[2] else F.interpolate(x, size=(side, side), mode="bilinear", antialias=True, align_corners=False)
+        right += int(((model.image(x) @ text.T).argmax(1).cpu().numpy() == labels[start : start + 500]).sum())
     return right / len(pixels)
 
 
 class Training:
-    """A model on its way: weights, their average, the optimiser and the draws, saved and resumed together."""
+    """A model on its way: weights, their average, the optimisers and the draws, saved and resumed together."""
 
     def __init__(self, shape: Shape, end_id: int, pairs: Pairs, file: Path, device: str):
         self.shape, self.pairs, self.file, self.device = shape, pairs, file, device
         self.model, self.average = Clip(shape, end_id).to(device), Clip(shape, end_id).to(device)
         self.average.load_state_dict(self.model.state_dict())
         self.model.image = self.model.image.to(memory_format=torch.channels_last)
-        self.adam = optimizer(self.model)
+        self.optimizers = optimizers(self.model, MATRIX_RATE, RATE, WEIGHT_DECAY)
+        self.peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in self.optimizers]
         self.step, self.seconds = 0, 0.0
         if file.exists():
             self.resume()
 
     def resume(self) -> None:
         saved = torch.load(self.file, map_location=self.device, weights_only=False)
-        for name in ("model", "average", "adam"):
+        if saved["shape"] != asdict(self.shape):
+            raise SystemExit(f"{self.file} is of another shape of model; move it away to start anew")
+        for name in ("model", "average"):
             getattr(self, name).load_state_dict(saved[name])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"]):
+            optimizer.load_state_dict(state)
         self.step, self.seconds = saved["step"], saved["seconds"]
         self.pairs.rng.setstate(saved["draws"])
         self.pairs.order = saved["order"]
@@ -106,22 +115,46 @@ class Training:
 
     def save(self) -> None:
         """Writes the checkpoint whole or not at all."""
-        state = {name: getattr(self, name).state_dict() for name in ("model", "average", "adam")}
-        state |= {"step": self.step, "seconds": self.seconds, "shape": asdict(self.shape)}
+        state = {name: getattr(self, name).state_dict() for name in ("model", "average")}
+        state |= {"optimizers": [o.state_dict() for o in self.optimizers], "shape": asdict(self.shape)}
+        state |= {"step": self.step, "seconds": self.seconds}
         state |= {"draws": self.pairs.rng.getstate(), "order": self.pairs.order, "noise": torch.get_rng_state()}
         part = self.file.with_suffix(".part")
         torch.save(state, part)
         part.replace(self.file)
 
-    def batch(self, tokenizer: Tokenizer, strength: float) -> tuple[Tensor, ...]:
-        """Images, token ids (captions, then one for each class), truth and class numbers."""
-        samples = self.pairs.batch(BATCH)
-        pixels = torch.from_numpy(np.stack([s.pixels for s in samples])).to(self.device)
-        allowed = torch.tensor([(s.may_flip, s.may_crop, s.photo_class >= 0) for s in samples]).T.to(self.device)
-        captions = [s.caption for s in samples] + self.pairs.class_captions()
-        ids = torch.from_numpy(data.token_ids(tokenizer, captions, self.shape.context_length))
-        true, kinds = torch.from_numpy(data.truth(samples)), torch.tensor([s.photo_class for s in samples])
-        return augment(pixels, *allowed, strength), ids.to(self.device), true.to(self.device), kinds.to(self.device)
+    def advance(self, tokenizer: Tokenizer, steps: int, side: int, drawn: bool) -> float:
+        """One step at its place in the schedule; the loss."""
+        for optimizer, peaks in zip(self.optimizers, self.peaks):
+            for group, peak in zip(optimizer.param_groups, peaks):
+                group["lr"] = peak * rate(self.step, steps)
+        batch = self.pairs.batch(BATCH, drawn)
+        ids = torch.from_numpy(captions.token_ids(tokenizer, batch.captions, self.shape.context_length)).to(self.device)
+        loss = train_step(self.model, self.optimizers, augment(batch, side, self.device), ids, batch)
+        follow(self.average, self.model, self.step)
+        self.step += 1
+        return loss
+
+
+def train_step(model: Clip, optimizers: list[torch.optim.Optimizer], images: Tensor, ids: Tensor, batch: Batch) -> float:
+    """One step of the symmetric contrastive loss; the towers in bfloat16, the loss in float."""
+    model.train()
+    by_length = ids.ne(0).sum(1).argsort()  # the shorter half of the captions needs no more padding than its own
+    halves = [ids[rows][:, : 1 + int(ids[rows].ne(0).sum(1).max())] for rows in by_length.chunk(2)]
+    with torch.autocast(images.device.type, dtype=torch.bfloat16):
+        image, text, scale = model(images.to(memory_format=torch.channels_last), halves)
+    text = text[by_length.argsort()]
+    target, true = (torch.from_numpy(x).to(images.device) for x in (batch.target, batch.true))
+    loss = contrastive_loss(scale * image @ text.T, target, true)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+    for optimizer in optimizers:
+        optimizer.step()
+    with torch.no_grad():
+        model.log_scale.clamp_(0, MAX_LOG_SCALE)
+    return float(loss.detach())
 
 
 def main() -> None:
@@ -129,59 +162,33 @@ def main() -> None:
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(args.seed)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    shape, classes = Shape(), data.photo_classes()
-    pixels, labels = data.photos(args.data / "train.zip", classes, shape.image_size, args.work)
-    val = [part[::5] for part in data.photos(args.data / "val.zip", classes, shape.image_size, args.work)]
-    pairs = Pairs(pixels, labels, classes, data.emoji(96), args.seed)
-    print(f"{len(pixels)} photos, {len(pairs.drawn)} emoji, {device}", flush=True)
+    shape, classes = Shape(), captions.photo_classes()
+    pixels, labels = data.photos(args.data / "train.zip", classes, shape.image_size, args.work, args.every)
+    val = [part[::4] for part in data.photos(args.data / "val.zip", classes, shape.image_size, args.work)]
+    sources = data.drawn_sources(args.work, shape.image_size, args.seed, args.every)
+    pairs = Pairs(pixels, labels, classes, sources, args.seed)
+    print(f"{len(pixels)} photos, {', '.join(f'{len(facts)} {name}' for name, (_, facts) in sources.items())}, {device}", flush=True)
     tokenizer_file = args.work / "tokenizer.json"
-    if not tokenizer_file.exists():
-        data.train_tokenizer(pairs, shape.vocab_size, tokenizer_file)
-    tokenizer = Tokenizer.from_file(str(tokenizer_file))
+    tokenizer = data.tokenizer(pairs, shape.vocab_size, tokenizer_file)
     training = Training(shape, tokenizer.token_to_id(END), pairs, args.work / "checkpoint.pt", device)
 
     began = time.monotonic() - training.seconds
     while training.step < args.steps:
-        for group in training.adam.param_groups:
-            group["lr"] = rate(training.step, args.steps)
-        # Full windows come back towards the end, since that is what the model will see.
-        strength = 0.9 if training.step < 0.85 * args.steps else 0.5
-        loss = train_step(training.model, training.adam, *training.batch(tokenizer, strength))
-        follow(training.average, training.model, training.step)
-        training.step += 1
+        _, side, drawn = next(phase for phase in PHASES if training.step < phase[0] * args.steps)
+        loss = training.advance(tokenizer, args.steps, side, drawn)
         training.seconds = time.monotonic() - began
         if training.step % LOG_EVERY and training.step < args.steps:
             continue
-        line = {"step": training.step, "loss": round(loss, 4), "seconds": round(training.seconds)}
+        line = {"step": training.step, "side": side, "loss": round(loss, 4), "seconds": round(training.seconds)}
         line["scale"] = round(math.exp(training.model.log_scale.item()), 2)
-        if training.step % CHECKPOINT_EVERY == 0 or training.step == args.steps:
-            line["val_top1"] = round(top1(training.average, tokenizer, classes, *val, device), 4)
+        if training.step % args.checkpoint_every == 0 or training.step == args.steps:
+            line["val_top1"] = round(top1(training.average, tokenizer, classes, *val, side, device), 4)
             training.save()
         print(json.dumps(line), flush=True)
         with (args.work / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
+    draw_curves(args.work / "log.jsonl", args.out / "curves.svg")
     export(training.average.cpu().eval(), shape, tokenizer_file, args.out)
-
-
-def train_step(model: Clip, adam: torch.optim.Optimizer, images: Tensor, ids: Tensor, true: Tensor, kinds: Tensor) -> float:
-    """One step of the symmetric contrastive loss; the towers in bfloat16, the loss in float.
-
-    ids: the captions of the n pairs, then one caption for each photo class. Photographs (kinds >= 0)
-    are also told apart from every class, not only from those that the batch happens to hold.
-    """
-    model.train()
-    n = len(images)
-    with torch.autocast(images.device.type, dtype=torch.bfloat16):
-        image, text, scale = model(images.to(memory_format=torch.channels_last), ids)
-    logits = scale * image @ text.T
-    loss = contrastive_loss(logits[:, :n], true) + F.cross_entropy(logits[:, n:], kinds, ignore_index=-1)
-    adam.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    adam.step()
-    with torch.no_grad():
-        model.log_scale.clamp_(0, MAX_LOG_SCALE)
-    return float(loss.detach())
 
 
 if __name__ == "__main__":
