@@ -23,7 +23,7 @@
 //! use edgeclip::{capture, pipeline::Model, prompts::LabelSet};
 //!
 //! let model = Model::open(None)?; // the built-in one
-//! let labels = LabelSet::from_names(["a tabby cat", "a cup of coffee"])?;
+//! let labels = LabelSet::from_names(["a cat", "a cup of coffee"])?;
 //! let head = model.text_side()?.head(&labels)?;
 //! let picture = capture::read("examples/images/cat.jpg".as_ref())?;
 //! let embedding = model.image_side()?.encode_image(&picture)?;

@@ -11,7 +11,7 @@ use edgeclip::prompts::LabelSet;
 /// Picture and true label.
 const TRUE_LABELS: &[(&str, &str)] = &[
     ("blue_star.png", "a blue star"),
-    ("cat.jpg", "a tabby cat"),
+    ("cat.jpg", "a cat"),
     ("coffee.jpg", "a cup of coffee"),
     ("dogs.jpg", "a dog"),
     ("green_triangles.png", "three green triangles"),

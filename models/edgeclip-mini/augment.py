@@ -64,6 +64,25 @@ def view(n: int, how: Treatment, may_flip: Tensor, card: Tensor) -> Tensor:
     return torch.stack(rows, 1)
 
 
+def redraw(x: Tensor, may_recolour: Tensor) -> Tensor:
+    """Cut-out drawings [n, 4, h, w] by other hands: some with a black outline, some in flat or other colours, some as line art."""
+    colour, alpha = x[:, :3], x[:, 3:]
+    # Hue: a turn around the grey axis, by Rodrigues' formula.
+    angle = torch.randn(len(x), 1, 1, 1, device=x.device) * 0.5
+    cross = torch.stack([colour[:, 2] - colour[:, 1], colour[:, 0] - colour[:, 2], colour[:, 1] - colour[:, 0]], 1) / 3**0.5
+    turned = colour * angle.cos() + cross * angle.sin() + colour.mean(1, keepdim=True) * (1 - angle.cos())
+    colour = torch.where(sometimes(x, 0.4) & may_recolour.view(-1, 1, 1, 1), turned.clamp(0, 1), colour)
+    levels = torch.randint(2, 6, (len(x), 1, 1, 1), device=x.device)
+    colour = torch.where(sometimes(x, 0.3), (colour * levels).round() / levels, colour)
+    # Edges of colour and of the silhouette, a pixel or two wide.
+    flat = torch.cat([colour * alpha, alpha], 1)
+    wide = F.max_pool2d(flat, 3, 1, 1) + F.max_pool2d(-flat, 3, 1, 1)
+    edge = ((wide.amax(1, keepdim=True) - uniform(x, 0.15, 0.5)) * 6).clamp(0, 1)
+    line_art = torch.where(sometimes(x, 0.15) & may_recolour.view(-1, 1, 1, 1), 1.0, colour)
+    outlined = line_art * (1 - edge) + edge * uniform(x, 0.0, 0.15)
+    return torch.where(sometimes(x, 0.5), torch.cat([outlined, torch.maximum(alpha, edge)], 1), torch.cat([colour, alpha], 1))
+
+
 def show(x: Tensor, how: Treatment, may_flip: Tensor, side: int) -> Tensor:
     """[n, 3 or 4, h, w] in 0..1 -> [n, 3, side, side]: windows, cut-outs on a ground, cards on a table."""
     n = len(x)
@@ -118,7 +137,8 @@ def augment(batch: Batch, side: int, device: str) -> Tensor:
     parts, start = [], 0
     for name, pixels in batch.pictures.items():
         how, x = TREATMENTS[name], torch.from_numpy(pixels).to(device).permute(0, 3, 1, 2).float() / 255
-        may_flip = torch.from_numpy(batch.may_flip[start : start + len(pixels)]).to(device)
+        may_flip, may_recolour = (torch.from_numpy(may[start : start + len(pixels)]).to(device) for may in (batch.may_flip, batch.may_recolour))
+        x = redraw(x, may_recolour) if how.cut_out else x
         parts.append(recolour(show(x, how, may_flip, side), how.colour))
         start += len(pixels)
     x = degrade(torch.cat(parts))

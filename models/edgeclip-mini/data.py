@@ -37,6 +37,8 @@ class Fact:
     true: frozenset[str]
     wrong: tuple[str, ...] = ()
     may_flip: bool = True
+    may_recolour: bool = True
+    says: str = ""  # what is written on it
 
 
 @dataclass(frozen=True)
@@ -56,14 +58,15 @@ TREATMENTS = {
     "emoji": Treatment(captions.DRAWING_TEMPLATES, cut_out=True, card=0.35, colour=0.8),
     "flags": Treatment(captions.FLAG_TEMPLATES, cut_out=True, card=0.3),
     "scenes": Treatment(captions.SCENE_TEMPLATES, colour=0.35),
-    "words": Treatment(captions.WORD_TEMPLATES, card_least=0.8, crop=0.05, colour=0.8),
+    "words": Treatment(captions.WORD_TEMPLATES, card=0.1, card_least=0.85, crop=0.05, colour=0.8),
     "people": Treatment(captions.SCENE_TEMPLATES, card_least=0.7, colour=0.8),
     "empty": Treatment(captions.EMPTY_TEMPLATES, crop=0.5, card=0.0, colour=0.5),
 }
 # Parts of a batch; photographs take what is left.
 SHARES = {"emoji": 0.17, "flags": 0.03, "scenes": 0.08, "words": 0.08, "people": 0.03, "empty": 0.02}
+DRAWN_SHARES = {"emoji": 0.2, "flags": 0.02, "scenes": 0.08, "words": 0.26, "people": 0.01, "empty": 0.02}
 # Pictures drawn once and shown many times.
-DRAWN = {"scenes": 40_000, "words": 60_000, "people": 12_000, "empty": 3_000}
+DRAWN = {"scenes": 40_000, "words": 100_000, "people": 12_000, "empty": 3_000}
 
 
 def photos(archive: Path, classes: list[PhotoClass], size: int, cache: Path, every: int = 1) -> tuple[np.ndarray, np.ndarray]:
@@ -88,14 +91,15 @@ def emoji(folder: Path, size: int, style: str, every: int) -> Drawn:
     for sign, pixels in drawings.drawn(folder, (style,), size, flags=False, every=every):
         # The name thrice for each time that CLDR's looser keywords share.
         names = (sign.name,) * max(1, 3 * len(sign.keywords))
-        yield pixels, Fact(names + sign.keywords, frozenset((sign.name, *sign.keywords)), (), not drawings.SIDED.search(sign.name))
+        true = frozenset((sign.name, *sign.keywords))
+        yield pixels, Fact(names + sign.keywords, true, (), not drawings.SIDED.search(sign.name), not drawings.COLOURED.search(sign.name))
 
 
 def flags(folder: Path, size: int, style: str, every: int) -> Drawn:
     for sign, pixels in drawings.drawn(folder, (style,), size, flags=True, every=every):
         country = sign.name.removeprefix("the flag of ")
         phrases = (sign.name, sign.name, f"{country} flag")
-        yield pixels, Fact(phrases, frozenset((*phrases, "a flag")), (), False)
+        yield pixels, Fact(phrases, frozenset((*phrases, "a flag")), (), may_flip=False, may_recolour=False)
 
 
 def drawn_scenes(rng: random.Random, size: int, count: int) -> Drawn:
@@ -106,11 +110,15 @@ def drawn_scenes(rng: random.Random, size: int, count: int) -> Drawn:
 
 def printed_words(rng: random.Random, size: int, count: int) -> Drawn:
     choices = words.vocabulary(held_out=False)
+    by_length = {length: [word for word in choices if len(word) == length] for length in range(2, 9)}
     for _ in range(count):
         pixels, text = words.draw(rng, choices, size)
-        phrase = words.phrase(text)
-        phrases = (phrase, phrase, f"the text {text}", f"a sign that says {text}")
-        yield pixels, Fact(phrases, frozenset(phrases), (), may_flip=False)
+        phrase, spelt = words.phrase(text), words.spelling(text)
+        same_length = [word for word in rng.choices(by_length[len(text)], k=4) if word != text] if not text.isdigit() else []
+        wrong = [w for w in words.misprints(rng, text, same_length) if not words.is_held_out(w)]
+        phrases = (phrase,) * 4 + (f"the text {text}", f"a sign that says {text}", *spelt)
+        nearly = tuple(words.phrase(w) for w in wrong) + tuple(f"the letters {' '.join(w)}" for w in wrong[:1])
+        yield pixels, Fact(phrases, frozenset(phrases), nearly, may_flip=False, says=text)
 
 
 def drawn_people(rng: random.Random, size: int, count: int) -> Drawn:
@@ -167,7 +175,8 @@ class Batch:
 
     pictures: by treatment, u8 [n, size, size, 3 or 4]. captions: one for each photo class, one for each
     drawn picture, then those that are nearly true. target [n]: the number of each picture's own caption.
-    true [n, captions]: whether the caption holds for the picture. may_flip [n].
+    true [n, captions]: whether the caption holds for the picture. may_flip, may_recolour [n].
+    shown [n, LETTER_FACTS], named [captions, LETTER_FACTS]: the letters on a picture and in a caption, -1 without any.
     """
 
     pictures: dict[str, np.ndarray]
@@ -175,6 +184,9 @@ class Batch:
     target: np.ndarray
     true: np.ndarray
     may_flip: np.ndarray
+    may_recolour: np.ndarray
+    shown: np.ndarray
+    named: np.ndarray
 
 
 class Pairs:
@@ -192,31 +204,35 @@ class Pairs:
         taken, self.order = self.order[:count], self.order[count:]
         return sorted(taken)
 
-    def batch(self, count: int, drawn: bool) -> Batch:
-        """`count` pictures; only photographs unless `drawn`."""
+    def batch(self, count: int, shares: dict[str, float]) -> Batch:
+        """`count` pictures, of each drawn source its share; the rest are photographs."""
         rng, photo_templates = self.rng, TREATMENTS["photos"].templates
         phrases = [captions.words_of(rng, kind) for kind in self.classes]
         lines = [fill(rng.choice(photo_templates), phrase) for phrase in phrases]
-        facts, pictures = [], {}
-        for name, (pixels, about) in self.sources.items() if drawn else ():
-            chosen = [rng.randrange(len(about)) for _ in range(round(SHARES[name] * count))]
+        facts, templates, pictures = [], [], {}
+        for name, share in shares.items():
+            pixels, about = self.sources[name]
+            chosen = [rng.randrange(len(about)) for _ in range(round(share * count))]
             pictures[name] = pixels[chosen]
             for fact in (about[i] for i in chosen):
                 phrases.append(rng.choice(fact.phrases))
                 lines.append(fill(rng.choice(TREATMENTS[name].templates), phrases[-1]))
                 facts.append(fact)
+                templates.append(TREATMENTS[name].templates)
         target = list(range(len(self.classes), len(lines)))
-        for fact in facts:
+        for fact, own_templates in zip(facts, templates):
             if fact.wrong and rng.random() < 0.7:
                 phrases.append(rng.choice(fact.wrong))
-                lines.append(fill(rng.choice(captions.SCENE_TEMPLATES), phrases[-1]))
+                lines.append(fill(rng.choice(own_templates), phrases[-1]))
         numbers = self.photo_numbers(count - len(facts))
         pictures["photos"] = np.asarray(self.pixels[numbers])
         kinds = self.labels[numbers]
         of_class = np.array([[phrase in kind.true for phrase in phrases] for kind in self.classes])
         of_drawn = np.array([[phrase in fact.true for phrase in phrases] for fact in facts], bool).reshape(-1, len(phrases))
-        flip = np.array([fact.may_flip for fact in facts] + [True] * len(numbers))
-        return Batch(pictures, lines, np.concatenate([target, kinds]).astype(int), np.concatenate([of_drawn, of_class[kinds]]), flip)
+        may = np.array([(fact.may_flip, fact.may_recolour) for fact in facts] + [(True, True)] * len(numbers)).T
+        shown = np.stack([words.letter_facts(fact.says) for fact in facts] + [words.NO_LETTERS] * len(numbers))
+        named = np.stack([words.letter_facts(words.named(phrase)) for phrase in phrases])
+        return Batch(pictures, lines, np.concatenate([target, kinds]).astype(int), np.concatenate([of_drawn, of_class[kinds]]), *may, shown, named)
 
 
 def vocabulary_captions(pairs: Pairs) -> list[str]:
@@ -224,7 +240,7 @@ def vocabulary_captions(pairs: Pairs) -> list[str]:
     names = [w for c in pairs.classes for w in sorted(c.true)] * 20
     for _, facts in pairs.sources.values():
         names += [phrase for fact in facts[:: max(1, len(facts) // 4000)] for phrase in set(fact.phrases)]
-    return names + [line for _ in range(40) for line in pairs.batch(256, drawn=True).captions]
+    return names + [line for _ in range(40) for line in pairs.batch(256, SHARES).captions]
 
 
 def tokenizer(pairs: Pairs, vocab_size: int, file: Path) -> Tokenizer:

@@ -24,6 +24,8 @@ HELD_OUT_STYLE = "openmoji"
 # Drawings that have a left and a right, or signs on them, are not mirrored.
 SIDED = re.compile(r"left|right|clock|arrow|button|input|symbol|hand|letter|flag|dice|book|number|keycap|mark|calendar|sign|o’clock|thirty")
 
+COLOURED = re.compile(r"red|orange|yellow|green|blue|purple|pink|brown|black|white|grey|rainbow|blond|heart|circle|square|apple|book|traffic")
+
 
 @dataclass(frozen=True)
 class Sign:

@@ -15,7 +15,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from tokenizers import Tokenizer
 
+from captions import END
 from towers import Clip, Shape
+from words import LETTER_FACTS
 
 OPSET = 17
 # Tensors smaller than this stay float: they cost nothing and include exact constants.
@@ -109,6 +111,6 @@ def export(model: Clip, shape: Shape, tokenizer: Path, out: Path) -> None:
 if __name__ == "__main__":
     saved = torch.load(sys.argv[1], map_location="cpu", weights_only=False)
     shape = Shape(**saved["shape"])
-    clip = Clip(shape, Tokenizer.from_file(sys.argv[2]).token_to_id("<|endoftext|>"))
+    clip = Clip(shape, Tokenizer.from_file(sys.argv[2]).token_to_id(END), LETTER_FACTS)
     clip.load_state_dict(saved["average"])
     export(clip.eval(), shape, Path(sys.argv[2]), Path(sys.argv[3]))

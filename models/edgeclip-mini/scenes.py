@@ -115,8 +115,12 @@ def chosen(scene: Scene) -> tuple[random.Random, str, str]:
 
 
 def others(rng: random.Random, colour: str, shape: str) -> tuple[str, str]:
-    """Another colour and another shape, for captions that are nearly true."""
-    return rng.choice([c for c in COLOURS if c != colour]), rng.choice([s for s in SHAPES if s != shape])
+    """Another colour for the shape and another shape in the colour, for captions that are nearly true.
+
+    Held-out pairs are left out: what is only ever a wrong caption would be learned as never true.
+    """
+    colours = [c for c in COLOURS if c != colour and (c, shape) not in HELD_OUT_PAIRS]
+    return rng.choice(colours), rng.choice([s for s in SHAPES if s != shape and (colour, s) not in HELD_OUT_PAIRS])
 
 
 def one_shape(scene: Scene) -> str:
@@ -168,7 +172,10 @@ def pair(scene: Scene) -> str:
     before, after = ("above", "below") if upright else ("to the left of", "to the right of")
     full = [f"{a} {before} {b}", f"{b} {after} {a}"]
     both = [f"{a} and {b}", f"{b} and {a}"]
-    scene.wrong += [f"{b} {before} {a}", f"{article(f'{colour_b} {shape_a}')} and {article(f'{colour_a} {shape_b}')}"] * (colour_a != colour_b)
+    if colour_a != colour_b:
+        scene.wrong.append(f"{b} {before} {a}")
+        if not HELD_OUT_PAIRS & {(colour_b, shape_a), (colour_a, shape_b)}:
+            scene.wrong.append(f"{article(f'{colour_b} {shape_a}')} and {article(f'{colour_a} {shape_b}')}")
     scene.true |= {a, b, article(shape_a), article(shape_b), *full, *both}
     return rng.choice(full + both)
 

@@ -180,13 +180,23 @@ class TextTower(nn.Module):
 
 
 class Clip(nn.Module):
-    """Both towers and the learned temperature, kept as its logarithm."""
+    """Both towers and the learned temperature, kept as its logarithm.
 
-    def __init__(self, shape: Shape, end_id: int):
+    The speller, for training alone, says from an embedding of either kind which letters it stands for (`letter_facts`).
+    """
+
+    def __init__(self, shape: Shape, end_id: int, letter_facts: int):
         super().__init__()
         self.image = ImageTower(shape)
         self.text = TextTower(shape, end_id)
         self.log_scale = nn.Parameter(torch.tensor(1 / 0.07).log())
+        self.speller = nn.Linear(shape.embedding_dim, letter_facts)
+
+    def spelling_loss(self, embeddings: Tensor, letters: Tensor) -> Tensor:
+        """Mean cross-entropy of what the speller reads off unit embeddings [n, embedding_dim]; letters [n, letter_facts], rows of -1 left out."""
+        written = letters[:, 0] >= 0
+        read = self.speller(embeddings[written] * embeddings.shape[1] ** 0.5)
+        return F.binary_cross_entropy_with_logits(read, letters[written]) if written.any() else read.sum()
 
     def forward(self, pixel_values: Tensor, input_ids: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """Normalised embeddings and exp(log_scale); captions may come as several tensors, each padded to its own length."""

@@ -8,7 +8,7 @@ import argparse
 import json
 import math
 import time
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +22,36 @@ import data
 from augment import augment, normalise
 from captions import END, PhotoClass
 from curves import draw_curves
-from data import Batch, Pairs
+from data import DRAWN_SHARES, SHARES, Batch, Pairs
 from export import export
 from optimizer import optimizers
 from towers import Clip, Shape, contrastive_loss
+from words import LETTER_FACTS
 
 BATCH = 256
 MATRIX_RATE, RATE, WARM_UP, WEIGHT_DECAY = 0.02, 2.0e-3, 100, 0.02
+SPELLING = 2.0  # weight of the letters in the loss
+
+
+@dataclass(frozen=True)
+class Part:
+    """A cosine of the learning rate: how many batches, from which part of the peak, and what they hold.
+
+    phases: until which part of the batches, side of the pictures, shares of the drawn sources.
+    """
+
+    steps: int
+    peak: float
+    phases: tuple[tuple[float, int, dict[str, float]], ...]
+
+
 # The run begins with photographs alone, seen small: what they teach carries over to the rest, at half the cost.
-# Until which part of the run: side of the pictures, drawn sources or not.
-PHASES = ((0.2, 48, False), (0.6, 48, True), (1.0, 64, True))
+# It ends with more drawings, at full size, when photographs have little more to teach.
+PARTS = (
+    Part(8500, 1.0, ((0.2, 48, {}), (0.6, 48, SHARES), (1.0, 64, SHARES))),
+    Part(5500, 0.6, ((1.0, 64, DRAWN_SHARES),)),
+)
+STEPS = sum(part.steps for part in PARTS)
 LOG_EVERY, CHECKPOINT_EVERY = 50, 250
 SMOKE_STEPS, SMOKE_EVERY = 250, 40
 MAX_LOG_SCALE = math.log(100.0)  # CLIP's own limit
@@ -42,21 +62,26 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="folder with train.zip and val.zip")
     parser.add_argument("--work", type=Path, default=Path.home() / ".cache/edgeclip-mini", help="drawings, caches and checkpoints")
     parser.add_argument("--out", type=Path, default=captions.HERE, help="where the bundle goes")
-    parser.add_argument("--steps", type=int, default=8500, help=f"batches of {BATCH}")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--smoke", action="store_true", help=f"{SMOKE_STEPS} batches on one picture in {SMOKE_EVERY}, to see that everything runs")
     args = parser.parse_args()
-    args.steps = SMOKE_STEPS if args.smoke else args.steps
+    args.steps = SMOKE_STEPS if args.smoke else STEPS
     args.every = SMOKE_EVERY if args.smoke else 1
     args.checkpoint_every = LOG_EVERY if args.smoke else CHECKPOINT_EVERY
     return args
 
 
-def rate(step: int, steps: int) -> float:
-    """Warm-up, then half a cosine to nothing, as a part of the peak."""
-    if step < WARM_UP:
-        return (step + 1) / WARM_UP
-    return 0.5 * (1 + math.cos(math.pi * (step - WARM_UP) / max(1, steps - WARM_UP)))
+def scheduled(step: int) -> tuple[float, int, dict[str, float]]:
+    """At a step: the learning rate as a part of the peak (warm-up, then half a cosine in each part), side of the pictures, shares."""
+    start = 0
+    for part in PARTS:
+        if step < start + part.steps:
+            break
+        start += part.steps
+    done, warm = step - start, min(WARM_UP, part.steps // 10)
+    rate = (done + 1) / warm if done < warm else 0.5 * (1 + math.cos(math.pi * (done - warm) / (part.steps - warm)))
+    _, side, shares = next(phase for phase in part.phases if done < phase[0] * part.steps)
+    return part.peak * rate, side, shares
 
 
 @torch.no_grad()
@@ -90,7 +115,7 @@ class Training:
 
     def __init__(self, shape: Shape, end_id: int, pairs: Pairs, file: Path, device: str):
         self.shape, self.pairs, self.file, self.device = shape, pairs, file, device
-        self.model, self.average = Clip(shape, end_id).to(device), Clip(shape, end_id).to(device)
+        self.model, self.average = (Clip(shape, end_id, LETTER_FACTS).to(device) for _ in range(2))
         self.average.load_state_dict(self.model.state_dict())
         self.model.image = self.model.image.to(memory_format=torch.channels_last)
         self.optimizers = optimizers(self.model, MATRIX_RATE, RATE, WEIGHT_DECAY)
@@ -123,12 +148,12 @@ class Training:
         torch.save(state, part)
         part.replace(self.file)
 
-    def advance(self, tokenizer: Tokenizer, steps: int, side: int, drawn: bool) -> float:
-        """One step at its place in the schedule; the loss."""
+    def advance(self, tokenizer: Tokenizer, rate: float, side: int, shares: dict[str, float]) -> float:
+        """One step; the loss."""
         for optimizer, peaks in zip(self.optimizers, self.peaks):
             for group, peak in zip(optimizer.param_groups, peaks):
-                group["lr"] = peak * rate(self.step, steps)
-        batch = self.pairs.batch(BATCH, drawn)
+                group["lr"] = peak * rate
+        batch = self.pairs.batch(BATCH, shares)
         ids = torch.from_numpy(captions.token_ids(tokenizer, batch.captions, self.shape.context_length)).to(self.device)
         loss = train_step(self.model, self.optimizers, augment(batch, side, self.device), ids, batch)
         follow(self.average, self.model, self.step)
@@ -144,8 +169,10 @@ def train_step(model: Clip, optimizers: list[torch.optim.Optimizer], images: Ten
     with torch.autocast(images.device.type, dtype=torch.bfloat16):
         image, text, scale = model(images.to(memory_format=torch.channels_last), halves)
     text = text[by_length.argsort()]
-    target, true = (torch.from_numpy(x).to(images.device) for x in (batch.target, batch.true))
+    target, true, shown, named = (torch.from_numpy(x).to(images.device) for x in (batch.target, batch.true, batch.shown, batch.named))
     loss = contrastive_loss(scale * image @ text.T, target, true)
+    # Pairs alone teach to tell words by their length; the letters teach to read.
+    loss = loss + SPELLING * (model.spelling_loss(image, shown) + model.spelling_loss(text, named))
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
     loss.backward()
@@ -174,8 +201,9 @@ def main() -> None:
 
     began = time.monotonic() - training.seconds
     while training.step < args.steps:
-        _, side, drawn = next(phase for phase in PHASES if training.step < phase[0] * args.steps)
-        loss = training.advance(tokenizer, args.steps, side, drawn)
+        # A smoke training hurries through the same schedule.
+        rate, side, shares = scheduled(training.step * STEPS // args.steps)
+        loss = training.advance(tokenizer, rate, side, shares)
         training.seconds = time.monotonic() - began
         if training.step % LOG_EVERY and training.step < args.steps:
             continue

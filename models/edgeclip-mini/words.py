@@ -1,6 +1,7 @@
 """Printed words and numbers in many fonts, as signs and cards show them."""
 
 import random
+import re
 import subprocess
 import zlib
 from functools import cache
@@ -80,6 +81,42 @@ def picture(rng: random.Random, text: str, size: int) -> np.ndarray:
 
 def phrase(text: str) -> str:
     return f"the number {text}" if text.isdigit() else f"the word {text}"
+
+
+def spelling(text: str) -> tuple[str, ...]:
+    """Phrases about the letters of a word, which tie its pieces in the vocabulary to what they look like."""
+    letters = " ".join(text)
+    return f"the letters {letters}", f"a word that begins with {text[0]}", f"a word that ends with {text[-1]}", f"a word that begins with {text[:2]}"
+
+
+CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
+LETTER_FACTS = 3 * len(CHARACTERS)
+NO_LETTERS = np.full(LETTER_FACTS, -1, np.float32)
+
+
+@cache
+def letter_facts(text: str) -> np.ndarray:
+    """[LETTER_FACTS] of 0 and 1: the characters that a text has, the one it begins with, the one it ends with; all -1 for no text."""
+    if not text:
+        return NO_LETTERS
+    return np.float32([*(c in text for c in CHARACTERS), *(c == text[0] for c in CHARACTERS), *(c == text[-1] for c in CHARACTERS)])
+
+
+def named(phrase: str) -> str:
+    """The text that a phrase names in full; empty for phrases about something else."""
+    found = re.fullmatch(r"(?:the word|the number|the text|a sign that says) (\w+)|the letters ((?:\w )*\w)", phrase)
+    return (found[1] or found[2]).replace(" ", "") if found else ""
+
+
+def misprints(rng: random.Random, text: str, same_length: list[str]) -> tuple[str, ...]:
+    """Words that are not this one: two with one letter changed, and one of as many letters."""
+    changed = []
+    for _ in range(2):
+        at = rng.randrange(len(text))
+        pool = "0123456789" if text.isdigit() else "abcdefghijklmnopqrstuvwxyz"
+        letter = rng.choice(pool.replace(text[at], ""))
+        changed.append(text[:at] + letter + text[at + 1 :])
+    return (*changed, *([rng.choice(same_length)] if same_length else ()))
 
 
 def draw(rng: random.Random, choices: list[str], size: int) -> tuple[np.ndarray, str]:
