@@ -40,7 +40,7 @@
 //!   `classify`. `tests/tidy.rs` holds the table of who may import whom.
 //! - tract has one home, `encoder`; the picture decoders have one, `capture`; the resizer has one,
 //!   `preprocess`; the vocabulary's library has one, `tokenizer`.
-//! - There is no `unsafe` code.
+//! - `unsafe` lives in `gemm/kernels/` and `gemm/workers.rs`, each block with its reason.
 //! - Limits are named constants. Input over a limit is refused with a message that says so.
 //! - A [`prompts::LabelSet`] and a [`classify::ZeroShotHead`] don't change once they are made.
 
@@ -50,6 +50,7 @@ pub mod tokenizer;
 
 pub mod embedding;
 pub mod encoder;
+pub mod gemm;
 
 pub mod classify;
 pub mod prompts;

@@ -13,6 +13,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("digest", &[]),
     ("lines", &[]),
     ("embedding", &[]),
+    ("gemm", &[]),
     ("capture", &[]),
     ("tokenizer", &[]),
     ("preprocess", &["capture"]),
@@ -124,8 +125,29 @@ fn outside_crates_stay_in_their_homes() {
 }
 
 #[test]
+fn unsafe_code_stays_in_its_homes_and_gives_its_reasons() {
+    for (path, text) in sources("src") {
+        let home = path.starts_with("src/gemm/kernels") || path == Path::new("src/gemm/workers.rs");
+        let lines: Vec<&str> = text.lines().collect();
+        for (at, line) in lines.iter().enumerate() {
+            let code = line.split("//").next().unwrap();
+            let mut words = code.split(|c: char| !c.is_alphanumeric() && c != '_');
+            if !words.any(|word| word == "unsafe") {
+                continue;
+            }
+            let shown = format!("{}:{}", path.display(), at + 1);
+            assert!(home, "{shown}");
+            // Clippy asks for the same, of the code of one architecture.
+            let has_reason =
+                lines[at.saturating_sub(3)..at].iter().any(|line| line.contains("SAFETY"));
+            assert!(code.contains("unsafe fn") || has_reason, "{shown}: no reason");
+        }
+    }
+}
+
+#[test]
 fn files_are_small_and_say_what_they_are() {
-    for (path, text) in ["src", "tests", "examples"].into_iter().flat_map(sources) {
+    for (path, text) in ["src", "tests", "examples", "benches"].into_iter().flat_map(sources) {
         let shown = path.display();
         assert!(text.lines().count() <= LINES_MAX, "{shown}: more than {LINES_MAX} lines");
         assert!(text.starts_with("//!"), "{shown}: begins with what it is");

@@ -1,0 +1,89 @@
+//! Armv8.6 int8 matrix multiply (Cortex-A510, Neoverse V1): SMMLA, a 2 x 2 block over eight of K.
+
+use std::arch::aarch64::{
+    int8x16_t, int32x4_t, vaddq_s32, vdupq_n_s32, vld1q_s8, vld1q_s32, vreinterpretq_s32_s64,
+    vreinterpretq_s64_s32, vst1q_s32, vzip1q_s64, vzip2q_s64,
+};
+use std::arch::asm;
+
+use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, with_height};
+
+/// Four pairs of columns; six pairs of rows keep 24 of the 32 registers as accumulators.
+const LAYOUT: Layout = Layout { mr: 12, mr_step: 2, nr: 8, group: 8, rows: Stored::Int8 };
+
+pub(super) static KERNEL: Kernel = Kernel { name: "i8mm", layout: LAYOUT, tile };
+
+fn tile(operands: Operands) {
+    let at = operands.checked(LAYOUT);
+    // SAFETY: available_kernels found the feature; every length was checked.
+    unsafe { with_height!(at.height / 2, [1 2 3 4 5 6], tile_of(at)) }
+}
+
+/// `acc += [2 rows, 8] * [2 columns, 8]^T`, row by row. (The intrinsic is not stable yet.)
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+fn smmla(acc: &mut int32x4_t, rows: int8x16_t, columns: int8x16_t) {
+    // SAFETY: register operands only.
+    unsafe {
+        asm!(
+            "smmla {acc:v}.4s, {a:v}.16b, {b:v}.16b",
+            acc = inout(vreg) *acc, a = in(vreg) rows, b = in(vreg) columns,
+            options(pure, nomem, nostack, preserves_flags)
+        );
+    }
+}
+
+/// A group of K: `16 * P` bytes of rows, 64 of columns.
+///
+/// # Safety
+/// The CPU has SMMLA; so many bytes are there.
+#[inline]
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn step<const P: usize>(
+    sums: &mut [[int32x4_t; 4]; P],
+    rows: *const i8,
+    columns: *const i8,
+) {
+    // SAFETY: see above.
+    unsafe {
+        let b: [int8x16_t; 4] = std::array::from_fn(|pair| vld1q_s8(columns.add(16 * pair)));
+        for (pair, sums) in sums.iter_mut().enumerate() {
+            let a = vld1q_s8(rows.add(16 * pair));
+            for (sums, b) in sums.iter_mut().zip(b) {
+                smmla(sums, a, b);
+            }
+        }
+    }
+}
+
+/// A tile of `2 * P` rows.
+///
+/// # Safety
+/// The CPU has SMMLA; the operands are of this layout and height.
+#[target_feature(enable = "neon,i8mm")]
+unsafe fn tile_of<const P: usize>(at: Checked) {
+    let Checked { chunks, mut rows, start, mut columns, sums: acc, stride, .. } = at;
+    // SAFETY: the operands' lengths bound every access.
+    unsafe {
+        let mut sums = [[vdupq_n_s32(0); 4]; P];
+        for _ in 0..chunks {
+            for group in 0..CHUNK / LAYOUT.group {
+                step(&mut sums, rows.add(group * 16 * P), columns.add(group * 64));
+            }
+            rows = rows.add(2 * P * CHUNK);
+            columns = columns.add(8 * CHUNK);
+        }
+        for (pair, sums) in sums.into_iter().enumerate() {
+            let sums = sums.map(|block| vreinterpretq_s64_s32(block));
+            for half in 0..2 {
+                let [left, right] = [sums[2 * half], sums[2 * half + 1]];
+                let lines = [vzip1q_s64(left, right), vzip2q_s64(left, right)];
+                for (row, line) in lines.into_iter().enumerate() {
+                    let line =
+                        vaddq_s32(vreinterpretq_s32_s64(line), vld1q_s32(start.add(4 * half)));
+                    vst1q_s32(acc.add((2 * pair + row) * stride + 4 * half), line);
+                }
+            }
+        }
+    }
+}

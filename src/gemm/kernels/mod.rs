@@ -1,0 +1,206 @@
+//! The tiles: `rows x nr` blocks of an int8 product, one implementation for each kind of CPU.
+//!
+//! Every kernel gives the same int32 bits for the same bytes. The scalar one says what they are.
+#![allow(unsafe_code)]
+
+mod scalar;
+
+#[cfg(target_arch = "aarch64")]
+mod dotprod;
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512vnni;
+
+/// Bytes of K are padded to whole chunks, in panels of both sides.
+pub(super) const CHUNK: usize = 16;
+
+/// How a kernel wants its operands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Layout {
+    /// Most rows of a tile.
+    pub(super) mr: usize,
+    /// Heights of tiles are multiples of this.
+    pub(super) mr_step: usize,
+    /// Columns of a tile, the width of a weight panel.
+    pub(super) nr: usize,
+    /// Neighbours in K that stay together in a panel: a panel of `r` rows is `[k / group][r][group]`.
+    pub(super) group: usize,
+    /// How the rows' values are stored; weights are always int8.
+    pub(super) rows: Stored,
+}
+
+/// The values of rows within their panels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stored {
+    /// As they are.
+    Int8,
+    /// With 128 added; the starts of weight panels take it away again.
+    Uint8,
+    /// As int16, least significant byte first.
+    Int16,
+}
+
+impl Stored {
+    pub(super) fn bytes(self) -> usize {
+        if self == Self::Int16 { 2 } else { 1 }
+    }
+}
+
+/// One way to compute tiles. Only [`available_kernels`] hands kernels out: to hold one is to know
+/// that this CPU can execute it.
+pub struct Kernel {
+    name: &'static str,
+    layout: Layout,
+    tile: fn(Operands),
+}
+
+impl Kernel {
+    /// A name for people, and to choose it by: `avx512vnni`, `avx2`, `i8mm`, `dotprod`, `neon` or `scalar`.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    pub(super) fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// Computes one tile: `sums[r * stride + c] = start[c] + sum over k of rows[r, k] * columns[c, k]`.
+    pub(super) fn tile(&self, operands: Operands) {
+        (self.tile)(operands);
+    }
+}
+
+/// The operands of a tile.
+pub(super) struct Operands<'a> {
+    /// Rows of the tile.
+    pub(super) height: usize,
+    /// A panel of so many rows.
+    pub(super) rows: &'a [i8],
+    /// `[nr]`
+    pub(super) start: &'a [i32],
+    /// A panel of `nr` columns.
+    pub(super) columns: &'a [i8],
+    /// Where the tile goes, a line of `nr` every `stride`.
+    pub(super) sums: &'a mut [i32],
+    pub(super) stride: usize,
+}
+
+/// Operands whose lengths fit each other and a layout.
+#[derive(Clone, Copy)]
+struct Checked {
+    height: usize,
+    /// Chunks of K.
+    chunks: usize,
+    rows: *const i8,
+    start: *const i32,
+    columns: *const i8,
+    sums: *mut i32,
+    stride: usize,
+}
+
+impl Operands<'_> {
+    /// Panics where the lengths don't fit; every kernel's reads and writes rest on it.
+    fn checked(self, layout: Layout) -> Checked {
+        let Self { height, rows, start, columns, sums, stride } = self;
+        let Layout { mr, mr_step, nr, .. } = layout;
+        let chunks = columns.len() / (nr * CHUNK);
+        assert!((1..=mr).contains(&height) && height.is_multiple_of(mr_step), "tile height");
+        assert_eq!(columns.len(), chunks * nr * CHUNK, "whole chunks of columns");
+        assert_eq!(rows.len(), chunks * height * CHUNK * layout.rows.bytes(), "as many of rows");
+        assert_eq!(start.len(), nr, "a start for each column");
+        assert!(stride >= nr && sums.len() >= (height - 1) * stride + nr, "room for the tile");
+        let [rows, columns] = [rows.as_ptr(), columns.as_ptr()];
+        Checked {
+            height,
+            chunks,
+            rows,
+            start: start.as_ptr(),
+            columns,
+            sums: sums.as_mut_ptr(),
+            stride,
+        }
+    }
+}
+
+/// The kernels that this CPU can execute, the fastest first. The one list for dispatch, tests and
+/// benchmarks; the scalar kernel is always its last.
+#[must_use]
+pub fn available_kernels() -> Vec<&'static Kernel> {
+    let mut kernels: Vec<&'static Kernel> = Vec::new();
+    #[cfg(target_arch = "aarch64")]
+    {
+        if std::arch::is_aarch64_feature_detected!("i8mm") {
+            kernels.push(&i8mm::KERNEL);
+        }
+        if std::arch::is_aarch64_feature_detected!("dotprod") {
+            kernels.push(&dotprod::KERNEL);
+        }
+        kernels.push(&neon::KERNEL);
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vnni") {
+            kernels.push(&avx512vnni::KERNEL);
+        }
+        if is_x86_feature_detected!("avx2") {
+            kernels.push(&avx2::KERNEL);
+        }
+    }
+    kernels.push(&scalar::KERNEL);
+    kernels
+}
+
+/// Four bytes of a panel, to be repeated along a vector.
+///
+/// # Safety
+/// So many bytes are there.
+#[inline]
+unsafe fn group_of(bytes: *const i8) -> i32 {
+    // SAFETY: see above; bytes have no alignment to keep.
+    i32::from_ne_bytes(unsafe { bytes.cast::<[u8; 4]>().read() })
+}
+
+/// Calls a tile function that is generic over its height with the height as a constant.
+macro_rules! with_height {
+    ($height:expr, [$($constant:literal)*], $function:ident $arguments:tt) => {
+        match $height {
+            $($constant => $function::<$constant> $arguments,)*
+            height => unreachable!("tile height {height}"),
+        }
+    };
+}
+use with_height;
+
+/// Defines a function over slices that is compiled for wide vectors as well, and called so where
+/// the CPU has them. On `AArch64` the one version has NEON anyway. It brings its `unsafe` along.
+macro_rules! vectorised {
+    ($(#[$doc:meta])* $scope:vis fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block) => {
+        $(#[$doc])*
+        $scope fn $name($($argument: $type),*) $(-> $result)? {
+            #[inline(always)]
+            fn body($($argument: $type),*) $(-> $result)? $body
+
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn wide($($argument: $type),*) $(-> $result)? {
+                    body($($argument),*)
+                }
+                if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+                    // SAFETY: the CPU has the features.
+                    #[allow(unsafe_code)]
+                    return unsafe { wide($($argument),*) };
+                }
+            }
+            body($($argument),*)
+        }
+    };
+}
+pub(super) use vectorised;

@@ -1,0 +1,23 @@
+//! The oracle: the plainest way to say what a tile is.
+
+use super::{Kernel, Layout, Operands, Stored};
+
+const LAYOUT: Layout = Layout { mr: 4, mr_step: 1, nr: 4, group: 4, rows: Stored::Int8 };
+
+pub(super) static KERNEL: Kernel = Kernel { name: "scalar", layout: LAYOUT, tile };
+
+fn tile(operands: Operands) {
+    let Layout { nr, group, .. } = LAYOUT;
+    let Operands { height, rows, start, columns, sums, stride } = operands;
+    for line in sums.chunks_mut(stride).take(height) {
+        line[..nr].copy_from_slice(start);
+    }
+    for (rows, columns) in rows.chunks_exact(height * group).zip(columns.chunks_exact(nr * group)) {
+        for (row, line) in rows.chunks_exact(group).zip(sums.chunks_mut(stride)) {
+            for (column, sum) in columns.chunks_exact(group).zip(line) {
+                let products = row.iter().zip(column).map(|(a, b)| i32::from(*a) * i32::from(*b));
+                *sum += products.sum::<i32>();
+            }
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! Products of int8 matrices, `[m, k] * [n, k]^T`, and the float arithmetic between them.
+//!
+//! Activations are quantised row by row when they come, weights channel by channel beforehand, both
+//! symmetrically to -127..=127. Sums are exact int32, the same bits from every [`Kernel`]; on the
+//! way out they are scaled to float, and bias, activation and residual are applied.
+
+mod attention;
+mod floats;
+mod kernels;
+mod norm;
+mod pack;
+mod workers;
+
+pub use attention::{AttentionShape, Heads, attention};
+pub use floats::Activation;
+pub use kernels::{Kernel, available_kernels};
+pub use norm::LayerNorm;
+pub use pack::{INT8_MAX, K_MAX, PackedRows, PackedWeights};
+pub use workers::Workers;
+
+use floats::scale;
+use kernels::Operands;
+use pack::Tile;
+
+/// Columns that a task computes before it finishes their lines: enough to make the finish cheap, few
+/// enough for the weights to stay in the cache from one tile to the next.
+const BLOCK_MAX: usize = 64;
+/// Most rows of a tile, over all kernels.
+const MR_MAX: usize = 12;
+/// Tasks for each thread: so many that one that was held up costs the others little.
+const TASKS_PER_THREAD: usize = 4;
+
+/// Why a kernel can't be had.
+#[derive(Debug, thiserror::Error)]
+#[error("this CPU has no kernel '{wanted}'; it has {available}")]
+pub struct NoKernel {
+    wanted: String,
+    available: String,
+}
+
+/// The fastest kernel of this CPU, or the one of that name if the CPU has it.
+///
+/// # Errors
+/// [`NoKernel`], with the names that there are.
+pub fn choose_kernel(name: Option<&str>) -> Result<&'static Kernel, NoKernel> {
+    let kernels = available_kernels();
+    let chosen = kernels.iter().find(|kernel| name.is_none_or(|name| name == kernel.name()));
+    chosen.copied().ok_or_else(|| NoKernel {
+        wanted: name.unwrap_or_default().to_owned(),
+        available: kernels.iter().map(|kernel| kernel.name()).collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// What happens to a product's sums on their way out:
+/// `activation(sum * row scale * channel scale + bias) + residual`.
+#[derive(Clone, Copy)]
+pub struct Epilogue<'a> {
+    /// `[n]`
+    pub bias: &'a [f32],
+    /// Applied to the product with its bias.
+    pub activation: Activation,
+    /// `[m, n]`, added last.
+    pub residual: Option<&'a [f32]>,
+}
+
+/// `rows * weights^T` with its epilogue, into `out`, `[m, n]`.
+///
+/// # Panics
+/// Where the operands were packed for different kernels, or a size differs from what they say.
+pub fn product(
+    workers: &mut Workers,
+    rows: &PackedRows,
+    weights: &PackedWeights,
+    epilogue: Epilogue,
+    out: &mut [f32],
+) {
+    let ([m, _], [n, _]) = (rows.shape(), weights.shape());
+    assert_eq!(epilogue.bias.len(), n, "a bias for each channel");
+    assert!(
+        epilogue.residual.is_none_or(|residual| residual.len() == m * n),
+        "a residual for each element"
+    );
+    for_each_row(workers, rows, weights, out, |row, first, sums, out| {
+        let columns = first..first + out.len();
+        let [scales, bias] = [&weights.scales()[columns.clone()], &epilogue.bias[columns.clone()]];
+        scale(sums, rows.scales()[row], scales, bias, out);
+        epilogue.activation.apply(out);
+        if let Some(residual) = epilogue.residual {
+            let residual = &residual[row * n..][columns];
+            out.iter_mut().zip(residual).for_each(|(out, residual)| *out += residual);
+        }
+    });
+}
+
+/// The bare sums of a product, into `out`, `[m, n]`.
+///
+/// # Panics
+/// As [`product`].
+pub fn product_int32(
+    workers: &mut Workers,
+    rows: &PackedRows,
+    weights: &PackedWeights,
+    out: &mut [i32],
+) {
+    for_each_row(workers, rows, weights, out, |_, _, sums, out| out.copy_from_slice(sums));
+}
+
+/// Computes all tiles, and has `finish` write each row of each block of columns: its row, its first
+/// column, its sums, and where they go.
+fn for_each_row<T: Send>(
+    workers: &mut Workers,
+    rows: &PackedRows,
+    weights: &PackedWeights,
+    out: &mut [T],
+    finish: impl Fn(usize, usize, &[i32], &mut [T]) + Sync,
+) {
+    let ([m, k], [n, weights_k], kernel) = (rows.shape(), weights.shape(), rows.kernel());
+    assert_eq!(kernel.name(), weights.kernel().name(), "operands packed for one kernel");
+    assert_eq!(k, weights_k, "one K");
+    assert_eq!(out.len(), m * n, "room for the product");
+    if n == 0 {
+        return;
+    }
+    let nr = kernel.layout().nr;
+    let width =
+        (n / (workers.threads() * TASKS_PER_THREAD)).clamp(1, BLOCK_MAX).next_multiple_of(nr);
+    workers.run_on_columns(out, n, width, |task, mut block| {
+        let mut sums = [0; MR_MAX * BLOCK_MAX];
+        let columns = task * width..(task * width + width).min(n);
+        for (Tile { first, height }, rows) in rows.tiles() {
+            for at in columns.clone().step_by(nr) {
+                let (start, panel) = weights.panel(at / nr);
+                let sums = &mut sums[at - columns.start..];
+                kernel.tile(Operands { height, rows, start, columns: panel, sums, stride: width });
+            }
+            for (row, sums) in (first..m).zip(sums.chunks_exact(width)).take(height) {
+                finish(row, columns.start, &sums[..columns.len()], block.row(row));
+            }
+        }
+    });
+}

@@ -1,0 +1,309 @@
+//! Panels: both operands of a product in the order in which a kernel reads them.
+//!
+//! A panel of `r` rows (or columns) over K is `[k / group][r][group]`, K padded with zeros to whole
+//! chunks; its values are int8, but a kernel may want its rows in another form.
+
+use super::floats::{largest_magnitude, to_int8};
+use super::kernels::{CHUNK, Layout, Stored};
+use super::{Kernel, LayerNorm};
+
+/// Largest int8 value in use, and -127 the smallest: two products then fit int16, which the kernels
+/// without dot product rely on.
+pub const INT8_MAX: i8 = 127;
+/// Longest K whose sums can't overflow: `k * 127 * 127 <= 2^31 - 1`.
+pub const K_MAX: usize = (i32::MAX / (INT8_MAX as i32 * INT8_MAX as i32)) as usize;
+
+/// Copies a line of K bytes into its place, group by group.
+fn interleave(line: &[i8], panel: &mut [i8], at: usize, height: usize, group: usize) {
+    fn groups<const G: usize>(line: &[i8], panel: &mut [i8], at: usize, height: usize) {
+        let (from, _) = line.as_chunks::<G>();
+        let (to, _) = panel.as_chunks_mut::<G>();
+        for (from, to) in from.iter().zip(to.iter_mut().skip(at).step_by(height)) {
+            *to = *from;
+        }
+    }
+    match group {
+        2 => groups::<2>(line, panel, at, height),
+        4 => groups::<4>(line, panel, at, height),
+        8 => groups::<8>(line, panel, at, height),
+        16 => groups::<16>(line, panel, at, height),
+        group => unreachable!("groups of {group}"),
+    }
+}
+
+/// Int8 values in the form in which a kernel wants its rows; `other` holds a form that is not theirs.
+fn stored<'a>(line: &'a [i8], other: &'a mut [i8], form: Stored) -> &'a [i8] {
+    match form {
+        Stored::Int8 => return line,
+        Stored::Uint8 => {
+            for (value, byte) in line.iter().zip(&mut *other) {
+                *byte = value ^ i8::MIN;
+            }
+        }
+        Stored::Int16 => {
+            for (value, bytes) in line.iter().zip(other.as_chunks_mut().0) {
+                *bytes = i16::from(*value).to_le_bytes().map(u8::cast_signed);
+            }
+        }
+    }
+    other
+}
+
+/// How many rows of `k` values there are.
+fn whole_rows(len: usize, k: usize) -> usize {
+    assert!((1..=K_MAX).contains(&k), "k of 1 to {K_MAX}");
+    assert!(len.is_multiple_of(k), "whole rows");
+    len / k
+}
+
+fn padded(k: usize) -> usize {
+    k.next_multiple_of(CHUNK)
+}
+
+/// A tile's rows: the first one, and how many there are, those of padding included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Tile {
+    pub(super) first: usize,
+    pub(super) height: usize,
+}
+
+/// The tiles of `m` rows, as even in height as the kernel allows: 50 rows in tiles of at most 12
+/// are five tiles of 10, without one that is nearly empty.
+fn tiles(m: usize, layout: Layout) -> impl Iterator<Item = Tile> {
+    let steps = m.div_ceil(layout.mr_step);
+    let count = steps.div_ceil(layout.mr / layout.mr_step);
+    (0..count).map(move |tile| {
+        let [first, end] = [tile, tile + 1].map(|tile| tile * steps / count * layout.mr_step);
+        Tile { first, height: end - first }
+    })
+}
+
+/// The left operand: activations `[m, k]`, quantised row by row. Made once and filled for each
+/// product, so that a frame allocates nothing.
+pub struct PackedRows {
+    kernel: &'static Kernel,
+    m: usize,
+    k: usize,
+    scales: Vec<f32>,
+    line: Vec<i8>,
+    stored: Vec<i8>,
+    normed: Vec<f32>,
+    panels: Vec<i8>,
+}
+
+impl PackedRows {
+    /// Without rows.
+    #[must_use]
+    pub fn new(kernel: &'static Kernel) -> Self {
+        Self {
+            kernel,
+            m: 0,
+            k: 0,
+            scales: vec![],
+            line: vec![],
+            stored: vec![],
+            normed: vec![],
+            panels: vec![],
+        }
+    }
+
+    /// Takes over the rows of `values`, `[m, k]`. A row's scale is its largest magnitude / 127, its
+    /// int8 values are `round(value * (127 / largest magnitude))`, ties to even. A row that holds
+    /// something not finite gets a scale of NaN, which its products show.
+    ///
+    /// # Panics
+    /// Where `values` are no whole rows, or `k` is zero or above [`K_MAX`].
+    pub fn quantise(&mut self, values: &[f32], k: usize) {
+        self.fill(whole_rows(values.len(), k), k, |row, line| {
+            let row = &values[row * k..][..k];
+            to_int8(row, largest_magnitude(row), line)
+        });
+    }
+
+    /// As [`quantise`](Self::quantise), each row normed first: the rows are those of `norm`'s result,
+    /// which is never written out whole.
+    ///
+    /// # Panics
+    /// Where `values` are no whole rows of the norm's width, or that is zero or above [`K_MAX`].
+    pub fn quantise_normed(&mut self, values: &[f32], norm: &LayerNorm) {
+        let k = norm.width();
+        let mut normed = std::mem::take(&mut self.normed);
+        normed.resize(k, 0.0);
+        self.fill(whole_rows(values.len(), k), k, |row, line| {
+            norm.apply(&values[row * k..][..k], &mut normed);
+            to_int8(&normed, largest_magnitude(&normed), line)
+        });
+        self.normed = normed;
+    }
+
+    /// Takes over rows that are int8 already, `[m, k]`, with a scale of 1.
+    ///
+    /// # Panics
+    /// Where the values are no whole rows, one of them is -128, or `k` is zero or above [`K_MAX`].
+    pub fn take_int8(&mut self, values: &[i8], k: usize) {
+        assert!(values.iter().all(|value| *value >= -INT8_MAX), "symmetric int8");
+        self.fill(whole_rows(values.len(), k), k, |row, line| {
+            line.copy_from_slice(&values[row * k..][..k]);
+            1.0
+        });
+    }
+
+    /// Packs `m` rows that `write` puts, one at a time, into a line of `k`, returning their scale.
+    fn fill(&mut self, m: usize, k: usize, mut write: impl FnMut(usize, &mut [i8]) -> f32) {
+        let layout = self.kernel.layout();
+        let (bytes, group) = (layout.rows.bytes() * padded(k), layout.rows.bytes() * layout.group);
+        (self.m, self.k) = (m, k);
+        self.scales.resize(m, 0.0);
+        self.line.clear();
+        self.line.resize(padded(k), 0);
+        self.stored.resize(bytes, 0);
+        self.panels.resize(m.next_multiple_of(layout.mr_step) * bytes, 0);
+        for Tile { first, height } in tiles(m, layout) {
+            let panel = &mut self.panels[first * bytes..][..height * bytes];
+            // Rows of padding keep what was there: nobody reads their sums.
+            for row in first..(first + height).min(m) {
+                self.scales[row] = write(row, &mut self.line[..k]);
+                let line = stored(&self.line, &mut self.stored, layout.rows);
+                interleave(line, panel, row - first, height, group);
+            }
+        }
+    }
+
+    /// Rows and K.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 2] {
+        [self.m, self.k]
+    }
+
+    /// What each row's int8 values are to be multiplied with, `[m]`.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    pub(super) fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// The tiles and their panels, from the first row on.
+    pub(super) fn tiles(&self) -> impl Iterator<Item = (Tile, &[i8])> {
+        let bytes = self.kernel.layout().rows.bytes() * padded(self.k);
+        tiles(self.m, self.kernel.layout())
+            .map(move |tile| (tile, &self.panels[tile.first * bytes..][..tile.height * bytes]))
+    }
+}
+
+/// The right operand: weights `[n, k]`, quantised and packed once.
+pub struct PackedWeights {
+    kernel: &'static Kernel,
+    n: usize,
+    k: usize,
+    scales: Vec<f32>,
+    starts: Vec<i32>,
+    panels: Vec<i8>,
+}
+
+impl PackedWeights {
+    /// Quantises `values`, `[n, k]`, each output channel as [`PackedRows::quantise`] does a row.
+    ///
+    /// # Panics
+    /// Where `values` are no whole rows, one of them is not finite, or `k` is zero or above [`K_MAX`].
+    #[must_use]
+    pub fn quantise(kernel: &'static Kernel, values: &[f32], k: usize) -> Self {
+        let mut line = vec![0; whole_rows(values.len(), k) * k];
+        let channels = values.chunks_exact(k).zip(line.chunks_exact_mut(k));
+        let scales =
+            channels.map(|(channel, line)| to_int8(channel, largest_magnitude(channel), line));
+        let scales: Vec<f32> = scales.collect();
+        Self::take_int8(kernel, &line, k, scales)
+    }
+
+    /// Packs weights that are int8 already, `[n, k]`, with a scale for each of the `n` channels.
+    ///
+    /// # Panics
+    /// Where the values are not `n` rows, one of them is -128, a scale is not finite, or `k` is zero or
+    /// above [`K_MAX`].
+    #[must_use]
+    pub fn take_int8(kernel: &'static Kernel, values: &[i8], k: usize, scales: Vec<f32>) -> Self {
+        assert!(values.iter().all(|value| *value >= -INT8_MAX), "symmetric int8");
+        assert!(scales.iter().all(|scale| scale.is_finite()), "finite weights");
+        let (n, layout) = (whole_rows(values.len(), k), kernel.layout());
+        assert_eq!(scales.len(), n, "a scale for each channel");
+        let columns = n.next_multiple_of(layout.nr);
+        let mut starts = vec![0; columns];
+        let mut panels = vec![0; columns * padded(k)];
+        let mut line = vec![0; padded(k)];
+        for (column, channel) in values.chunks_exact(k).enumerate() {
+            line[..k].copy_from_slice(channel);
+            let panel =
+                &mut panels[column / layout.nr * layout.nr * padded(k)..][..layout.nr * padded(k)];
+            interleave(&line, panel, column % layout.nr, layout.nr, layout.group);
+            if layout.rows == Stored::Uint8 {
+                // Exact modulo 2^32, as the kernel's own sums are.
+                starts[column] =
+                    channel.iter().fold(0_i32, |sum, w| sum.wrapping_sub(128 * i32::from(*w)));
+            }
+        }
+        Self { kernel, n, k, scales, starts, panels }
+    }
+
+    /// Output channels and K.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 2] {
+        [self.n, self.k]
+    }
+
+    /// What each channel's int8 values are to be multiplied with, `[n]`.
+    #[must_use]
+    pub fn scales(&self) -> &[f32] {
+        &self.scales
+    }
+
+    pub(super) fn kernel(&self) -> &'static Kernel {
+        self.kernel
+    }
+
+    /// The starts and bytes of a panel.
+    pub(super) fn panel(&self, panel: usize) -> (&[i32], &[i8]) {
+        let (nr, bytes) = (self.kernel.layout().nr, self.kernel.layout().nr * padded(self.k));
+        (&self.starts[panel * nr..][..nr], &self.panels[panel * bytes..][..bytes])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(mr: usize, mr_step: usize) -> Layout {
+        Layout { mr, mr_step, nr: 8, group: 4, rows: Stored::Int8 }
+    }
+
+    #[test]
+    fn tiles_are_even_and_cover_every_row_once() {
+        for (mr, step) in [(4, 1), (12, 1), (12, 2)] {
+            for m in 0..200 {
+                let tiles: Vec<Tile> = tiles(m, layout(mr, step)).collect();
+                let mut next = 0;
+                for tile in &tiles {
+                    assert_eq!(tile.first, next);
+                    assert!(tile.height % step == 0 && (1..=mr).contains(&tile.height));
+                    next += tile.height;
+                }
+                assert_eq!(next, m.next_multiple_of(step), "{m} rows");
+                let heights = tiles.iter().map(|tile| tile.height);
+                let spread = heights.clone().max().unwrap_or(0) - heights.min().unwrap_or(0);
+                assert!(spread <= step, "{m} rows: {tiles:?}");
+            }
+        }
+        assert_eq!(tiles(50, layout(12, 1)).map(|tile| tile.height).collect::<Vec<_>>(), [10; 5]);
+    }
+
+    #[test]
+    fn a_panel_is_read_group_by_group() {
+        let mut panel = [0; 32];
+        let line: Vec<i8> = (1..=16).collect();
+        interleave(&line, &mut panel, 1, 2, 4);
+        assert_eq!(panel[..16], [0, 0, 0, 0, 1, 2, 3, 4, 0, 0, 0, 0, 5, 6, 7, 8]);
+        assert_eq!(panel[20..24], [9, 10, 11, 12]);
+    }
+}
