@@ -39,7 +39,7 @@ fn values(count: usize) -> Vec<f32> {
 fn operands(name: &str, [m, n, k]: [usize; 3]) -> (PackedRows, PackedWeights) {
     let kernel = choose_kernel(Some(name)).expect("one of the available kernels");
     let mut rows = PackedRows::new(kernel);
-    rows.quantise(&values(m * k), k);
+    rows.quantise(&mut Workers::start(1).expect("threads"), &values(m * k), k);
     (rows, PackedWeights::quantise(kernel, &values(n * k), k))
 }
 
@@ -51,7 +51,8 @@ fn macs([m, n, k]: [usize; 3]) -> ItemsCount {
 fn quantise_rows(bencher: Bencher, (name, [m, _, k]): (&str, [usize; 3])) {
     let (mut rows, _) = operands(name, [m, 1, k]);
     let values = values(m * k);
-    bencher.bench_local(|| rows.quantise(&values, k));
+    let mut workers = Workers::start(1).expect("threads");
+    bencher.bench_local(|| rows.quantise(&mut workers, &values, k));
 }
 
 #[divan::bench(args = cases(), consts = [1, 2])]

@@ -7,7 +7,7 @@ use crate::bundle::{Bundle, BundleError};
 use crate::capture::Frame;
 use crate::classify::{Scoring, ZeroShotHead};
 use crate::embedding::Embedding;
-use crate::encoder::{EncoderError, ImageEncoder, TextEncoder};
+use crate::encoder::{self, Compute, EncoderError, ImageEncoder, TextEncoder};
 use crate::preprocess::Preprocessor;
 use crate::prompts::{self, LabelSet, PromptError, Template};
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -50,6 +50,7 @@ pub enum ModelError {
 #[derive(Debug)]
 pub struct Model {
     bundle: Bundle,
+    compute: Compute,
 }
 
 /// Pictures to embeddings.
@@ -69,14 +70,31 @@ pub struct TextSide {
 }
 
 impl Model {
-    /// A bundle's folder; the built-in model where there is none.
+    /// A bundle's folder; the built-in model where there is none. Computes as is best for this CPU.
     ///
     /// # Errors
-    /// [`ModelError::Bundle`].
+    /// [`ModelError::Bundle`] and [`ModelError::Encoder`].
     pub fn open(folder: Option<&Path>) -> Result<Self, ModelError> {
+        Self::open_with(folder, &encoder::Options::default())
+    }
+
+    /// As [`open`](Self::open), computing as the options say.
+    ///
+    /// # Errors
+    /// [`ModelError::Bundle`] and [`ModelError::Encoder`].
+    pub fn open_with(
+        folder: Option<&Path>,
+        options: &encoder::Options,
+    ) -> Result<Self, ModelError> {
         let bundle = folder.map_or_else(Bundle::built_in, Bundle::open)?;
         log::info!("model {}, {}", bundle.manifest().name, bundle.digest());
-        Ok(Self { bundle })
+        Ok(Self { bundle, compute: Compute::start(options)? })
+    }
+
+    /// How the towers compute.
+    #[must_use]
+    pub fn compute(&self) -> &Compute {
+        &self.compute
     }
 
     /// The bundle.
@@ -94,8 +112,9 @@ impl Model {
         let preprocessor = Preprocessor::new(&manifest.preprocess);
         let image_size = manifest.preprocess.image_size as usize;
         let file = self.bundle.vision()?;
-        let encoder = ImageEncoder::load(&file.bytes, image_size, manifest.embedding_dim)
-            .map_err(|source| ModelError::Graph { path: file.path, source })?;
+        let encoder =
+            ImageEncoder::load(&file.bytes, image_size, manifest.embedding_dim, &self.compute)
+                .map_err(|source| ModelError::Graph { path: file.path, source })?;
         log::info!("image side ready after {} ms", begun.elapsed().as_millis());
         Ok(ImageSide { preprocessor, encoder })
     }
@@ -114,6 +133,7 @@ impl Model {
             &file.bytes,
             manifest.tokenizer.context_length,
             manifest.embedding_dim,
+            &self.compute,
         )
         .map_err(|source| ModelError::Graph { path: file.path, source })?;
         log::info!("text side ready after {} ms", begun.elapsed().as_millis());
@@ -133,6 +153,12 @@ impl ImageSide {
 }
 
 impl TextSide {
+    /// What of the text tower became int8.
+    #[must_use]
+    pub fn report(&self) -> &encoder::Report {
+        self.encoder.report()
+    }
+
     /// The embeddings of texts as they are, without a template.
     ///
     /// # Errors

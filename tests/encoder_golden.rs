@@ -6,7 +6,7 @@ use std::path::Path;
 use edgeclip::bundle::Bundle;
 use edgeclip::capture;
 use edgeclip::embedding::Embedding;
-use edgeclip::encoder::TextEncoder;
+use edgeclip::encoder::{self, Compute, Precision, TextEncoder};
 use edgeclip::pipeline::Model;
 use edgeclip::tokenizer::{Options, Padding, TokenIds, Tokenizer};
 use serde::Deserialize;
@@ -46,9 +46,13 @@ fn cosine(found: &Embedding, reference: &[f32]) -> f32 {
     found.cosine(&Embedding::normalised(reference).unwrap())
 }
 
+fn float() -> encoder::Options {
+    encoder::Options { precision: Precision::Float, ..encoder::Options::default() }
+}
+
 #[test]
 fn pictures_equal_onnx_runtime() {
-    let mut image_side = Model::open(None).unwrap().image_side().unwrap();
+    let mut image_side = Model::open_with(None, &float()).unwrap().image_side().unwrap();
     let pictures = golden().pictures;
     assert!(pictures.len() > 10, "only {} pictures", pictures.len());
     for Picture { path, embedding } in pictures {
@@ -63,7 +67,7 @@ fn pictures_equal_onnx_runtime() {
 
 #[test]
 fn texts_equal_onnx_runtime() {
-    let text_side = Model::open(None).unwrap().text_side().unwrap();
+    let text_side = Model::open_with(None, &float()).unwrap().text_side().unwrap();
     let texts = golden().texts;
     assert!(texts.len() > 10, "only {} texts", texts.len());
     let words: Vec<&str> = texts.iter().map(|text| text.text.as_str()).collect();
@@ -84,6 +88,7 @@ fn a_prompt_at_its_own_length_equals_the_padded_one() {
         &bundle.text().unwrap().bytes,
         context_length,
         bundle.manifest().embedding_dim,
+        &Compute::start(&float()).unwrap(),
     )
     .unwrap();
     let encode = |padding: Padding, text: &str| -> (TokenIds, Embedding) {
@@ -103,7 +108,7 @@ fn a_prompt_at_its_own_length_equals_the_padded_one() {
 
 #[test]
 fn many_texts_keep_their_order() {
-    let text_side = Model::open(None).unwrap().text_side().unwrap();
+    let text_side = Model::open_with(None, &float()).unwrap().text_side().unwrap();
     let texts: Vec<String> = (0..100).map(|n| "cat ".repeat(1 + n % 7) + &n.to_string()).collect();
     let together = text_side.encode_texts(&texts).unwrap();
     for (text, embedding) in texts.iter().zip(&together).step_by(13) {

@@ -6,7 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use edgeclip::gemm::{
     Activation, AttentionShape, Epilogue, Heads, INT8_MAX, K_MAX, Kernel, LayerNorm, PackedRows,
-    PackedWeights, Workers, attention, available_kernels, choose_kernel, product, product_int32,
+    PackedWeights, Place, Workers, attention, available_kernels, choose_kernel, product,
+    product_int32,
 };
 use proptest::prelude::*;
 
@@ -39,11 +40,12 @@ fn computed(
     weights: &[i8],
     k: usize,
 ) -> Vec<i32> {
+    let mut workers = Workers::start(threads).unwrap();
     let mut packed = PackedRows::new(kernel);
-    packed.take_int8(rows, k);
+    packed.take_int8(&mut workers, rows, k);
     let weights = PackedWeights::take_int8(kernel, weights, k, vec![1.0; weights.len() / k]);
     let mut out = vec![i32::MIN; packed.shape()[0] * weights.shape()[0]];
-    product_int32(&mut Workers::start(threads).unwrap(), &packed, &weights, &mut out);
+    product_int32(&mut workers, &packed, &weights, &mut out);
     out
 }
 
@@ -120,7 +122,7 @@ fn a_pack_is_filled_anew_each_time() {
         let mut workers = Workers::start(1).unwrap();
         for (m, n, k) in [(50, 8, 64), (3, 40, 20), (77, 5, 33), (1, 1, 1)] {
             let [left, right] = [noise(m * k, 5), noise(n * k, 6)];
-            rows.take_int8(&left, k);
+            rows.take_int8(&mut workers, &left, k);
             let weights = PackedWeights::take_int8(kernel, &right, k, vec![1.0; n]);
             let mut out = vec![0; m * n];
             product_int32(&mut workers, &rows, &weights, &mut out);
@@ -134,7 +136,8 @@ fn minus_128_is_refused() {
     for kernel in available_kernels() {
         let pack = || drop(PackedWeights::take_int8(kernel, &[1, -128], 2, vec![1.0]));
         assert!(catch_unwind(AssertUnwindSafe(pack)).is_err());
-        let pack = || PackedRows::new(kernel).take_int8(&[1, -128], 2);
+        let mut workers = Workers::start(1).unwrap();
+        let pack = || PackedRows::new(kernel).take_int8(&mut workers, &[1, -128], 2);
         assert!(catch_unwind(AssertUnwindSafe(pack)).is_err());
     }
 }
@@ -153,14 +156,20 @@ fn products_are_as_near_to_the_float_ones_as_int8_allows() {
     let [bias, residual] = [uneven(1, n, 1.0, 9), uneven(m, n, 2.0, 10)];
     let largest = |row: &[f32]| row.iter().fold(0.0, |m: f32, v| m.max(v.abs()));
     for kernel in available_kernels() {
+        let mut workers = Workers::start(2).unwrap();
         let mut packed = PackedRows::new(kernel);
-        packed.quantise(&rows, k);
+        packed.quantise(&mut workers, &rows, k);
         let quantised = PackedWeights::quantise(kernel, &weights, k);
         let epilogue = |residual| Epilogue { bias: &bias, activation: Activation::None, residual };
-        let mut workers = Workers::start(2).unwrap();
         let [mut plain, mut added] = [vec![f32::NAN; m * n], vec![f32::NAN; m * n]];
         product(&mut workers, &packed, &quantised, epilogue(None), &mut plain);
-        product(&mut workers, &packed, &quantised, epilogue(Some(&residual)), &mut added);
+        product(
+            &mut workers,
+            &packed,
+            &quantised,
+            epilogue(Some((&residual, Place::AfterActivation))),
+            &mut added,
+        );
         for at in 0..m * n {
             let (row, channel) = (&rows[at / n * k..][..k], &weights[at % n * k..][..k]);
             let exact = row.iter().zip(channel).map(|(a, b)| a * b).sum::<f32>() + bias[at % n];
@@ -203,12 +212,16 @@ fn floats_are_the_same_bits_everywhere() {
             Activation::Gelu,
             Activation::GeluTanh,
         ] {
-            packed.quantise_normed(&rows, &norm);
+            packed.quantise_normed(&mut workers, &rows, &norm);
             product(
                 &mut workers,
                 &packed,
                 &weights,
-                Epilogue { bias: &bias, activation, residual: Some(&rows[..m * n]) },
+                Epilogue {
+                    bias: &bias,
+                    activation,
+                    residual: Some((&rows[..m * n], Place::AfterActivation)),
+                },
                 &mut out,
             );
             found = digest(digest(found, packed.scales()), &out);
@@ -242,10 +255,10 @@ fn rows_normed_on_their_way_are_those_of_the_norm() {
     for kernel in available_kernels() {
         let weights = PackedWeights::take_int8(kernel, &noise(9 * k, 14), k, vec![1.0; 9]);
         let [mut at_once, mut apart] = [PackedRows::new(kernel), PackedRows::new(kernel)];
-        at_once.quantise_normed(&values, &norm);
-        apart.quantise(&normed, k);
-        assert_eq!(at_once.scales(), apart.scales());
         let mut workers = Workers::start(1).unwrap();
+        at_once.quantise_normed(&mut workers, &values, &norm);
+        apart.quantise(&mut workers, &normed, k);
+        assert_eq!(at_once.scales(), apart.scales());
         let [mut left, mut right] = [vec![0; m * 9], vec![1; m * 9]];
         product_int32(&mut workers, &at_once, &weights, &mut left);
         product_int32(&mut workers, &apart, &weights, &mut right);
@@ -257,11 +270,12 @@ fn rows_normed_on_their_way_are_those_of_the_norm() {
 fn a_row_that_is_not_finite_shows_and_the_others_stand() {
     for kernel in available_kernels() {
         let mut rows = PackedRows::new(kernel);
-        rows.quantise(&[1.0, 2.0, f32::NAN, 1.0, 0.0, 0.0], 2);
+        let mut workers = Workers::start(1).unwrap();
+        rows.quantise(&mut workers, &[1.0, 2.0, f32::NAN, 1.0, 0.0, 0.0], 2);
         let weights = PackedWeights::quantise(kernel, &[0.5, 0.5], 2);
         let epilogue = Epilogue { bias: &[3.0], activation: Activation::None, residual: None };
         let mut out = [0.0; 3];
-        product(&mut Workers::start(1).unwrap(), &rows, &weights, epilogue, &mut out);
+        product(&mut workers, &rows, &weights, epilogue, &mut out);
         assert!((out[0] - 4.5).abs() < 0.02 && out[1].is_nan() && (out[2] - 3.0).abs() < 1e-6);
     }
 }

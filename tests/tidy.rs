@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("capture", &[]),
     ("tokenizer", &[]),
     ("preprocess", &["capture"]),
-    ("encoder", &["embedding", "preprocess", "tokenizer"]),
+    ("encoder", &["embedding", "gemm", "preprocess", "tokenizer"]),
     ("classify", &["embedding"]),
     ("prompts", &["classify", "digest", "embedding", "encoder", "lines", "tokenizer"]),
     ("bundle", &["classify", "digest", "lines", "preprocess", "prompts", "tokenizer"]),
@@ -42,6 +42,7 @@ const NARROWER: &[(&str, &[&str])] = &[
     ("src/encoder/vision.rs", &["embedding", "preprocess"]),
     ("src/encoder/text.rs", &["embedding", "tokenizer"]),
     ("src/encoder/tower.rs", &["embedding"]),
+    ("src/encoder/engine.rs", &["gemm"]),
 ];
 
 /// Outside crates with one home.

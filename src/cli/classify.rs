@@ -9,12 +9,12 @@ use anyhow::{Context, anyhow};
 use clap::{ArgGroup, Args};
 use edgeclip::classify::Score;
 use edgeclip::embedding::Embedding;
-use edgeclip::pipeline::{ImageSide, Model};
+use edgeclip::pipeline::ImageSide;
 use edgeclip::prompts::{LabelSet, LabelsError};
 use serde::Serialize;
 
 use super::pictures::{Picture, collect, work_through};
-use super::{Failure, ModelArgument, Outcome, print_failed, print_json};
+use super::{Failure, ModelArguments, Outcome, print_failed, print_json};
 
 /// Largest labels file that is read, in bytes.
 const LABELS_BYTES_MAX: u64 = 1 << 20;
@@ -36,7 +36,7 @@ pub(super) struct Arguments {
     #[arg(long = "template", value_name = "TEMPLATE")]
     templates: Vec<String>,
     #[command(flatten)]
-    model: ModelArgument,
+    model: ModelArguments,
     /// Show only the N best labels
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     top: Option<u16>,
@@ -68,7 +68,7 @@ struct Milliseconds {
 pub(super) fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Failure> {
     let labels = label_set(arguments).map_err(Failure::Usage)?;
     let pictures = collect(&arguments.pictures)?;
-    let model = Model::open(arguments.model.model.as_deref())?;
+    let model = arguments.model.open()?;
     let head = model.text_side()?.head(&labels)?;
     let mut image_side = model.image_side()?;
     let (model, label_set) = (model.bundle().digest(), labels.digest());

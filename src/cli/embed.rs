@@ -13,7 +13,7 @@ use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::pictures::{collect, work_through};
-use super::{Failure, ModelArgument, Outcome, print_failed, print_json};
+use super::{Failure, ModelArguments, Outcome, print_failed, print_json};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -24,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(long = "text", value_name = "TEXT", conflicts_with = "pictures")]
     texts: Vec<String>,
     #[command(flatten)]
-    model: ModelArgument,
+    model: ModelArguments,
     /// Write one float32 array for numpy instead of JSON lines, a row for each input; if a picture
     /// fails, no file is written
     #[arg(long, value_name = "FILE")]
@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 }
 
 fn texts(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let model = Model::open(arguments.model.model.as_deref())?;
+    let model = arguments.model.open()?;
     let mut sink = Sink::new(&model, arguments)?;
     let embeddings = model.text_side()?.encode_texts(&arguments.texts)?;
     for (text, embedding) in arguments.texts.iter().zip(embeddings) {
@@ -80,7 +80,7 @@ fn texts(arguments: &Arguments) -> Result<Outcome, Failure> {
 
 fn pictures(arguments: &Arguments) -> Result<Outcome, Failure> {
     let pictures = collect(&arguments.pictures)?;
-    let model = Model::open(arguments.model.model.as_deref())?;
+    let model = arguments.model.open()?;
     let mut image_side = model.image_side()?;
     let mut sink = Sink::new(&model, arguments)?;
     let outcome = work_through(

@@ -1,18 +1,28 @@
 //! The command line: words to calls of the library. Results go to stdout, words for people to
 //! stderr; exit code 0 is done, 1 failed, 2 wrong usage.
 
+mod bench;
 mod classify;
 mod embed;
+mod model;
 mod pictures;
 
+use std::alloc::System;
 use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use edgeclip::encoder;
+use edgeclip::pipeline::Model;
 use serde::Serialize;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+/// Counts calls, so that `bench` can tell what a frame allocates.
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 #[derive(Parser)]
 #[command(name = "edgeclip", version, about, long_about = None, arg_required_else_help = true)]
@@ -27,14 +37,51 @@ enum Command {
     Classify(classify::Arguments),
     /// Print the embeddings of pictures or texts
     Embed(embed::Arguments),
+    /// Measure how fast a model is on this machine
+    Bench(bench::Arguments),
+    /// Look at models
+    Model(model::Arguments),
 }
 
-/// The option that every command with a model has.
+/// The options that every command with a model has.
 #[derive(Args)]
-struct ModelArgument {
+struct ModelArguments {
     /// Folder of a model bundle (with a model.toml) [default: the built-in model]
     #[arg(long, value_name = "DIR")]
     model: Option<PathBuf>,
+    /// Arithmetic of the model's large products
+    #[arg(long, value_enum, default_value_t)]
+    precision: Precision,
+    /// Threads to compute on [default: one on each core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Int8 kernel, by name [default: the fastest that this CPU has]
+    #[arg(long, value_name = "NAME")]
+    kernel: Option<String>,
+}
+
+#[derive(Clone, Copy, Default, ValueEnum)]
+enum Precision {
+    /// Int8 for what can be int8
+    #[default]
+    Auto,
+    /// Float, on one thread
+    Float,
+    /// As auto, and fail where nothing can be int8
+    Int8,
+}
+
+impl ModelArguments {
+    fn open(&self) -> Result<Model, Failure> {
+        let precision = match self.precision {
+            Precision::Auto => encoder::Precision::Auto,
+            Precision::Float => encoder::Precision::Float,
+            Precision::Int8 => encoder::Precision::Int8,
+        };
+        let threads = self.threads.map(usize::from);
+        let options = encoder::Options { precision, threads, kernel: self.kernel.clone() };
+        Ok(Model::open_with(self.model.as_deref(), &options)?)
+    }
 }
 
 /// Why a command ends early.
@@ -66,6 +113,8 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Classify(arguments) => classify::run(arguments, started),
         Command::Embed(arguments) => embed::run(arguments),
+        Command::Bench(arguments) => bench::run(arguments),
+        Command::Model(arguments) => model::run(arguments),
     };
     let (code, error) = match outcome {
         Ok(Outcome::Done) => return ExitCode::SUCCESS,

@@ -1,11 +1,18 @@
 //! Stage 3: the two towers. Pixels or tokens come in, an [`Embedding`](crate::embedding::Embedding)
 //! goes out. The only folder that names tract.
 
+mod compute;
+mod engine;
+mod lower;
+mod ops;
 mod text;
 mod tower;
 mod vision;
 
+pub use compute::{Compute, Options, Precision};
+pub use lower::{LeftInFloat, Report};
 pub use text::TextEncoder;
+pub use tower::NodeTime;
 pub use vision::ImageEncoder;
 
 /// Why a tower can't be loaded or run.
@@ -36,6 +43,18 @@ pub enum EncoderError {
         /// tract's account.
         reason: String,
     },
+    /// Int8 was asked for, and nothing in the graph can be int8.
+    #[error("nothing in the {tower} graph can be int8: use --precision float")]
+    NothingInt8 {
+        /// `vision` or `text`.
+        tower: &'static str,
+    },
+    /// A kernel was asked for that the CPU lacks.
+    #[error(transparent)]
+    Kernel(#[from] crate::gemm::NoKernel),
+    /// The system gave no threads.
+    #[error("can't start worker threads")]
+    Threads(#[source] std::io::Error),
     /// The graph gave a vector of zeros, or one that isn't finite.
     #[error("the {tower} graph gave no usable result")]
     NoDirection {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use tract_onnx::prelude::*;
 
-use super::EncoderError;
 use super::tower::{Size, Tower};
+use super::{Compute, EncoderError, Report};
 use crate::embedding::Embedding;
 use crate::tokenizer::TokenIds;
 
@@ -15,6 +15,7 @@ const ROWS_MAX: usize = 32;
 /// Turns token ids into embeddings.
 pub struct TextEncoder {
     tower: Tower,
+    rows_max: usize,
     /// Size of the vocabulary, where the graph shows it.
     vocabulary: Option<usize>,
 }
@@ -30,15 +31,23 @@ impl TextEncoder {
         onnx: &[u8],
         context_length: usize,
         embedding_dim: usize,
+        compute: &Compute,
     ) -> Result<Self, EncoderError> {
-        let shape = [Size::Free("n"), Size::Free("l")];
-        let tower = Tower::load("text", onnx, i64::datum_type(), &shape, embedding_dim)?;
+        let load = |n| {
+            let shape = [n, Size::Free("l")];
+            Tower::load("text", onnx, i64::datum_type(), &shape, embedding_dim, compute)
+        };
+        // Some graphs compute with n * l, for which tract has no words: they get one text at a time.
+        let (tower, rows_max) = match load(Size::Free("n")) {
+            Err(EncoderError::Load { .. }) => (load(Size::Fixed(1))?, 1),
+            tower => (tower?, ROWS_MAX),
+        };
         let longest = tower.run(&[1, context_length], &vec![0_i64; context_length]);
         if let Err(EncoderError::Run { tower, reason }) = longest {
             let reason = format!("it takes fewer than {context_length} tokens: {reason}");
             return Err(EncoderError::Shape { tower, reason });
         }
-        Ok(Self { vocabulary: tower.table_rows(), tower })
+        Ok(Self { vocabulary: tower.table_rows(), tower, rows_max })
     }
 
     /// The embeddings of several texts, in their order. Texts of one length run together, each at
@@ -55,7 +64,7 @@ impl TextEncoder {
         }
         let mut embeddings = vec![None; texts.len()];
         for (length, indices) in by_length {
-            for rows in indices.chunks(ROWS_MAX) {
+            for rows in indices.chunks(self.rows_max) {
                 let ids: Vec<i64> =
                     rows.iter().flat_map(|row| texts[*row].ids()).copied().collect();
                 let encoded = self.tower.run(&[rows.len(), length], &ids)?;
@@ -65,6 +74,12 @@ impl TextEncoder {
             }
         }
         Ok(embeddings.into_iter().flatten().collect())
+    }
+
+    /// What became int8.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        self.tower.report()
     }
 
     fn check(&self, text: &TokenIds) -> Result<(), EncoderError> {

@@ -2,12 +2,15 @@
 
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use super::EncoderError;
+use super::lower::{Report, lower};
+use super::ops::{Attention, Product};
+use super::{Compute, EncoderError, Precision};
 use crate::embedding::Embedding;
 
 /// A graph with one input and one output, `[n, embedding_dim]`.
@@ -15,6 +18,22 @@ pub(super) struct Tower {
     name: &'static str,
     plan: Arc<TypedRunnableModel>,
     embedding_dim: usize,
+    report: Report,
+}
+
+/// One step of a tower's plan, and how long it took.
+#[derive(Clone, Debug)]
+pub struct NodeTime {
+    /// Its place in the plan.
+    pub step: usize,
+    /// The node's name in the graph.
+    pub name: String,
+    /// Its operator.
+    pub operator: String,
+    /// Multiply-adds, where it is one of ours.
+    pub macs: u64,
+    /// Wall-clock time.
+    pub time: Duration,
 }
 
 /// One size of an input: fixed, or free under a name.
@@ -32,6 +51,7 @@ impl Tower {
         datum: DatumType,
         shape: &[Size],
         embedding_dim: usize,
+        compute: &Compute,
     ) -> Result<Self, EncoderError> {
         let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
         let misfit = |reason| EncoderError::Shape { tower: name, reason };
@@ -53,9 +73,22 @@ impl Tower {
         model.set_input_fact(0, InferenceFact::dt_shape(datum, dims)).map_err(load)?;
         // The declared output may bear the exporter's names for free sizes; ours are derived anew.
         model.set_output_fact(0, InferenceFact::default()).map_err(load)?;
-        let model = model.into_optimized().map_err(load)?;
+        let model = model.into_typed().map_err(load)?;
+        let (model, report) = match compute.precision() {
+            Precision::Float => (model.into_optimized().map_err(load)?, Report::default()),
+            _ => lower(model, &compute.engine()).map_err(load)?,
+        };
+        if compute.precision() == Precision::Int8 && report.products == 0 {
+            return Err(EncoderError::NothingInt8 { tower: name });
+        }
         check_output(model.output_fact(0).map_err(load)?, embedding_dim).map_err(misfit)?;
-        Ok(Self { name, plan: model.into_runnable().map_err(load)?, embedding_dim })
+        let plan = model.into_runnable().map_err(load)?;
+        Ok(Self { name, plan, embedding_dim, report })
+    }
+
+    /// What became int8; nothing in a tower of floats.
+    pub(super) fn report(&self) -> &Report {
+        &self.report
     }
 
     /// Runs the graph once on `shape[0]` rows; one embedding for each.
@@ -68,9 +101,45 @@ impl Tower {
             |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
         let input = Tensor::from_shape(shape, values).map_err(run)?;
         let outputs = self.plan.run(tvec!(input.into_tvalue())).map_err(run)?;
+        self.embeddings(shape[0], &outputs)
+    }
+
+    /// As [`run`](Self::run), and the time of each step.
+    pub(super) fn run_timed<T: Datum + Copy>(
+        &self,
+        shape: &[usize],
+        values: &[T],
+    ) -> Result<(Vec<Embedding>, Vec<NodeTime>), EncoderError> {
+        let run =
+            |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
+        let input = Tensor::from_shape(shape, values).map_err(run)?;
+        let mut times = Vec::new();
+        let mut state = self.plan.spawn().map_err(run)?;
+        let outputs =
+            state.run_plan_with_eval(tvec!(input.into_tvalue()), |ctx, op_state, node, inputs| {
+                let macs = macs(node, &inputs);
+                let begun = Instant::now();
+                let outputs = tract_onnx::tract_core::plan::eval(ctx, op_state, node, inputs);
+                let time = begun.elapsed();
+                let operator = node.op.name().into_owned();
+                times.push(NodeTime {
+                    step: times.len(),
+                    name: node.name.clone(),
+                    operator,
+                    macs,
+                    time,
+                });
+                outputs
+            });
+        Ok((self.embeddings(shape[0], &outputs.map_err(run)?)?, times))
+    }
+
+    fn embeddings(&self, rows: usize, outputs: &[TValue]) -> Result<Vec<Embedding>, EncoderError> {
+        let run =
+            |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
         let output = outputs[0].to_plain_array_view::<f32>().map_err(run)?;
-        if output.shape() != [shape[0], self.embedding_dim] {
-            let reason = format!("it gave {:?} for {} rows", output.shape(), shape[0]);
+        if output.shape() != [rows, self.embedding_dim] {
+            let reason = format!("it gave {:?} for {rows} rows", output.shape());
             return Err(EncoderError::Shape { tower: self.name, reason });
         }
         let embedding = |row: &[f32]| {
@@ -127,6 +196,19 @@ fn check_output(fact: &TypedFact, embedding_dim: usize) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("its output is {fact:?}, float [n, {embedding_dim}] is meant"))
+}
+
+/// Multiply-adds of a node, where it is one of ours.
+fn macs(node: &TypedNode, inputs: &[TValue]) -> u64 {
+    let values: usize = inputs.first().map_or(0, |input| input.shape().iter().product());
+    let count = if let Some(product) = node.op_as::<Product>() {
+        product.macs(values)
+    } else if let Some(attention) = node.op_as::<Attention>() {
+        attention.macs()
+    } else {
+        0
+    };
+    count as u64
 }
 
 /// tract's chain of causes on one line; it may quote whole tensors, so it ends somewhere.

@@ -2,8 +2,8 @@
 
 use tract_onnx::prelude::*;
 
-use super::EncoderError;
-use super::tower::{Size, Tower};
+use super::tower::{NodeTime, Size, Tower};
+use super::{Compute, EncoderError, Report};
 use crate::embedding::Embedding;
 use crate::preprocess::PixelValues;
 
@@ -23,10 +23,11 @@ impl ImageEncoder {
         onnx: &[u8],
         image_size: usize,
         embedding_dim: usize,
+        compute: &Compute,
     ) -> Result<Self, EncoderError> {
         // A fixed batch of one lets tract settle every shape before the first frame.
         let shape = [1, 3, image_size, image_size].map(Size::Fixed);
-        let tower = Tower::load("vision", onnx, f32::datum_type(), &shape, embedding_dim)?;
+        let tower = Tower::load("vision", onnx, f32::datum_type(), &shape, embedding_dim, compute)?;
         Ok(Self { tower, image_size })
     }
 
@@ -42,5 +43,24 @@ impl ImageEncoder {
         let shape = [1, 3, self.image_size, self.image_size];
         let mut rows = self.tower.run(&shape, pixels.values())?;
         Ok(rows.remove(0))
+    }
+
+    /// As [`encode`](Self::encode), and the time of each step.
+    ///
+    /// # Errors
+    /// As [`encode`](Self::encode).
+    pub fn encode_timed(
+        &self,
+        pixels: &PixelValues,
+    ) -> Result<(Embedding, Vec<NodeTime>), EncoderError> {
+        let shape = [1, 3, self.image_size, self.image_size];
+        let (mut rows, times) = self.tower.run_timed(&shape, pixels.values())?;
+        Ok((rows.remove(0), times))
+    }
+
+    /// What became int8.
+    #[must_use]
+    pub fn report(&self) -> &Report {
+        self.tower.report()
     }
 }

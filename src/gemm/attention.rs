@@ -151,14 +151,14 @@ vectorised! {
     /// `a * b` for `a` `[BLOCK, k]` (a row every `a_stride` values) and `b` `[k, n]`, into `out`,
     /// `[BLOCK, n]`, n a multiple of `WIDTH`. Sums go along k in order.
     fn multiply(a: &[f32], a_stride: usize, b: &[f32], n: usize, k: usize, out: &mut [f32]) {
+        let rows: [&[f32]; BLOCK] = std::array::from_fn(|row| &a[row * a_stride..][..k]);
         for column in (0..n).step_by(WIDTH) {
             let mut sums = [[0.0_f32; WIDTH]; BLOCK];
-            for (at, line) in b.chunks_exact(n).take(k).enumerate() {
-                let line = line[column..].first_chunk::<WIDTH>().expect("whole blocks");
-                for (row, sums) in sums.iter_mut().enumerate() {
-                    let factor = a[row * a_stride + at];
+            for at in 0..k {
+                let line = b[at * n + column..].first_chunk::<WIDTH>().expect("whole blocks");
+                for (row, sums) in rows.iter().zip(&mut sums) {
                     for (sum, value) in sums.iter_mut().zip(line) {
-                        *sum = factor.mul_add(*value, *sum);
+                        *sum = row[at].mul_add(*value, *sum);
                     }
                 }
             }

@@ -50,22 +50,32 @@ pub(super) const LANES: usize = 16;
 /// The sum of what `add` makes of each value and its partial sum; value `i` goes to sum `i % LANES`.
 #[inline(always)]
 pub(super) fn reduce(row: &[f32], add: impl Fn(f32, f32) -> f32) -> f32 {
+    fold(row, 0.0, add, |a, b| a + b)
+}
+
+/// Folds each value into partial result `i % LANES`, and these into one.
+#[inline(always)]
+fn fold(
+    row: &[f32],
+    start: f32,
+    step: impl Fn(f32, f32) -> f32,
+    join: impl Fn(f32, f32) -> f32,
+) -> f32 {
     let (chunks, rest) = row.as_chunks::<LANES>();
-    let mut sums = [0.0; LANES];
+    let mut parts = [start; LANES];
     for chunk in chunks {
-        for (sum, value) in sums.iter_mut().zip(chunk) {
-            *sum = add(*sum, *value);
+        for (part, value) in parts.iter_mut().zip(chunk) {
+            *part = step(*part, *value);
         }
     }
-    for (sum, value) in sums.iter_mut().zip(rest) {
-        *sum = add(*sum, *value);
+    for (part, value) in parts.iter_mut().zip(rest) {
+        *part = step(*part, *value);
     }
-    for half in [8, 4, 2, 1] {
-        for at in 0..half {
-            sums[at] += sums[at + half];
-        }
-    }
-    sums[0]
+    // In halves of constant size, which stay vectors.
+    let parts: [f32; 8] = std::array::from_fn(|at| join(parts[at], parts[at + 8]));
+    let parts: [f32; 4] = std::array::from_fn(|at| join(parts[at], parts[at + 4]));
+    let parts: [f32; 2] = std::array::from_fn(|at| join(parts[at], parts[at + 2]));
+    join(parts[0], parts[1])
 }
 
 vectorised! {
@@ -77,8 +87,15 @@ vectorised! {
 
 /// Turns logits into weights that sum to 1: `exp(x) / sum of exp(x)`.
 pub(super) fn softmax(logits: &mut [f32]) {
-    exponentials(logits, logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    exponentials(logits, largest(logits));
     multiply(logits, 1.0 / sum(logits));
+}
+
+vectorised! {
+    /// The largest value; NaN counts for nothing.
+    fn largest(values: &[f32]) -> f32 {
+        fold(values, f32::NEG_INFINITY, |largest, value| if value > largest { value } else { largest }, f32::max)
+    }
 }
 
 vectorised! {
@@ -148,6 +165,15 @@ vectorised! {
         let columns = sums.iter().zip(column_scales).zip(bias);
         for (out, ((sum, scale), bias)) in out.iter_mut().zip(columns) {
             *out = (*sum as f32).mul_add(row_scale * scale, *bias);
+        }
+    }
+}
+
+vectorised! {
+    /// Adds the values to `out`.
+    pub(super) fn add(values: &[f32], out: &mut [f32]) {
+        for (out, value) in out.iter_mut().zip(values) {
+            *out += value;
         }
     }
 }

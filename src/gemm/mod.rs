@@ -18,7 +18,7 @@ pub use norm::LayerNorm;
 pub use pack::{INT8_MAX, K_MAX, PackedRows, PackedWeights};
 pub use workers::Workers;
 
-use floats::scale;
+use floats::{add, scale};
 use kernels::Operands;
 use pack::Tile;
 
@@ -51,16 +51,25 @@ pub fn choose_kernel(name: Option<&str>) -> Result<&'static Kernel, NoKernel> {
     })
 }
 
-/// What happens to a product's sums on their way out:
-/// `activation(sum * row scale * channel scale + bias) + residual`.
+/// What happens to a product's sums on their way out: `sum * row scale * channel scale + bias`, and
+/// then activation and residual in the order that is asked for.
 #[derive(Clone, Copy)]
 pub struct Epilogue<'a> {
     /// `[n]`
     pub bias: &'a [f32],
-    /// Applied to the product with its bias.
+    /// Applied to each value.
     pub activation: Activation,
-    /// `[m, n]`, added last.
-    pub residual: Option<&'a [f32]>,
+    /// `[m, n]`, and when it is added.
+    pub residual: Option<(&'a [f32], Place)>,
+}
+
+/// When a residual is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Before the activation, as residual networks do.
+    BeforeActivation,
+    /// After it, as transformers do.
+    AfterActivation,
 }
 
 /// `rows * weights^T` with its epilogue, into `out`, `[m, n]`.
@@ -77,18 +86,22 @@ pub fn product(
     let ([m, _], [n, _]) = (rows.shape(), weights.shape());
     assert_eq!(epilogue.bias.len(), n, "a bias for each channel");
     assert!(
-        epilogue.residual.is_none_or(|residual| residual.len() == m * n),
+        epilogue.residual.is_none_or(|(residual, _)| residual.len() == m * n),
         "a residual for each element"
     );
     for_each_row(workers, rows, weights, out, |row, first, sums, out| {
         let columns = first..first + out.len();
         let [scales, bias] = [&weights.scales()[columns.clone()], &epilogue.bias[columns.clone()]];
         scale(sums, rows.scales()[row], scales, bias, out);
+        let add = |out: &mut [f32], when| match epilogue.residual {
+            Some((residual, place)) if place == when => {
+                add(&residual[row * n..][columns.clone()], out);
+            }
+            _ => {}
+        };
+        add(out, Place::BeforeActivation);
         epilogue.activation.apply(out);
-        if let Some(residual) = epilogue.residual {
-            let residual = &residual[row * n..][columns];
-            out.iter_mut().zip(residual).for_each(|(out, residual)| *out += residual);
-        }
+        add(out, Place::AfterActivation);
     });
 }
 
@@ -118,7 +131,7 @@ fn for_each_row<T: Send>(
     assert_eq!(kernel.name(), weights.kernel().name(), "operands packed for one kernel");
     assert_eq!(k, weights_k, "one K");
     assert_eq!(out.len(), m * n, "room for the product");
-    if n == 0 {
+    if m == 0 || n == 0 {
         return;
     }
     let nr = kernel.layout().nr;
@@ -127,11 +140,17 @@ fn for_each_row<T: Send>(
     workers.run_on_columns(out, n, width, |task, mut block| {
         let mut sums = [0; MR_MAX * BLOCK_MAX];
         let columns = task * width..(task * width + width).min(n);
+        // The next block's weights are asked for in even shares.
+        let mut later = weights.panels_of(columns.end..(columns.end + width).min(n));
+        let share = later.len().div_ceil(rows.tiles().count() * columns.len().div_ceil(nr));
         for (Tile { first, height }, rows) in rows.tiles() {
             for at in columns.clone().step_by(nr) {
                 let (start, panel) = weights.panel(at / nr);
                 let sums = &mut sums[at - columns.start..];
-                kernel.tile(Operands { height, rows, start, columns: panel, sums, stride: width });
+                let (soon, rest) = later.split_at(share.min(later.len()));
+                later = rest;
+                let columns = panel;
+                kernel.tile(Operands { height, rows, start, columns, soon, sums, stride: width });
             }
             for (row, sums) in (first..m).zip(sums.chunks_exact(width)).take(height) {
                 finish(row, columns.start, &sums[..columns.len()], block.row(row));

@@ -3,9 +3,11 @@
 //! A panel of `r` rows (or columns) over K is `[k / group][r][group]`, K padded with zeros to whole
 //! chunks; its values are int8, but a kernel may want its rows in another form.
 
+use std::cell::RefCell;
+
 use super::floats::{largest_magnitude, to_int8};
 use super::kernels::{CHUNK, Layout, Stored};
-use super::{Kernel, LayerNorm};
+use super::{Kernel, LayerNorm, Workers};
 
 /// Largest int8 value in use, and -127 the smallest: two products then fit int16, which the kernels
 /// without dot product rely on.
@@ -78,6 +80,18 @@ fn tiles(m: usize, layout: Layout) -> impl Iterator<Item = Tile> {
     })
 }
 
+/// What a thread quantises a row with; stays with the thread, as large as its longest row.
+#[derive(Default)]
+struct Line {
+    floats: Vec<f32>,
+    int8: Vec<i8>,
+    stored: Vec<i8>,
+}
+
+thread_local! {
+    static LINE: RefCell<Line> = RefCell::default();
+}
+
 /// The left operand: activations `[m, k]`, quantised row by row. Made once and filled for each
 /// product, so that a frame allocates nothing.
 pub struct PackedRows {
@@ -85,9 +99,8 @@ pub struct PackedRows {
     m: usize,
     k: usize,
     scales: Vec<f32>,
-    line: Vec<i8>,
-    stored: Vec<i8>,
-    normed: Vec<f32>,
+    /// For each tile, its end in `scales` and in `panels`.
+    ends: Vec<[usize; 2]>,
     panels: Vec<i8>,
 }
 
@@ -95,16 +108,7 @@ impl PackedRows {
     /// Without rows.
     #[must_use]
     pub fn new(kernel: &'static Kernel) -> Self {
-        Self {
-            kernel,
-            m: 0,
-            k: 0,
-            scales: vec![],
-            line: vec![],
-            stored: vec![],
-            normed: vec![],
-            panels: vec![],
-        }
+        Self { kernel, m: 0, k: 0, scales: vec![], ends: vec![], panels: vec![] }
     }
 
     /// Takes over the rows of `values`, `[m, k]`. A row's scale is its largest magnitude / 127, its
@@ -113,10 +117,10 @@ impl PackedRows {
     ///
     /// # Panics
     /// Where `values` are no whole rows, or `k` is zero or above [`K_MAX`].
-    pub fn quantise(&mut self, values: &[f32], k: usize) {
-        self.fill(whole_rows(values.len(), k), k, |row, line| {
+    pub fn quantise(&mut self, workers: &mut Workers, values: &[f32], k: usize) {
+        self.fill(workers, whole_rows(values.len(), k), k, |row, Line { int8, .. }| {
             let row = &values[row * k..][..k];
-            to_int8(row, largest_magnitude(row), line)
+            to_int8(row, largest_magnitude(row), &mut int8[..k])
         });
     }
 
@@ -125,48 +129,77 @@ impl PackedRows {
     ///
     /// # Panics
     /// Where `values` are no whole rows of the norm's width, or that is zero or above [`K_MAX`].
-    pub fn quantise_normed(&mut self, values: &[f32], norm: &LayerNorm) {
+    pub fn quantise_normed(&mut self, workers: &mut Workers, values: &[f32], norm: &LayerNorm) {
         let k = norm.width();
-        let mut normed = std::mem::take(&mut self.normed);
-        normed.resize(k, 0.0);
-        self.fill(whole_rows(values.len(), k), k, |row, line| {
-            norm.apply(&values[row * k..][..k], &mut normed);
-            to_int8(&normed, largest_magnitude(&normed), line)
+        self.quantise_lines(workers, whole_rows(values.len(), k), k, |row, line| {
+            norm.apply(&values[row * k..][..k], line);
         });
-        self.normed = normed;
+    }
+
+    /// As [`quantise`](Self::quantise), with `m` rows that `write` puts, one at a time, into a line of
+    /// `k` values, which holds what was there before.
+    ///
+    /// # Panics
+    /// Where `k` is zero or above [`K_MAX`].
+    pub fn quantise_lines(
+        &mut self,
+        workers: &mut Workers,
+        m: usize,
+        k: usize,
+        write: impl Fn(usize, &mut [f32]) + Sync,
+    ) {
+        self.fill(workers, m, whole_rows(k, k) * k, |row, Line { floats, int8, .. }| {
+            floats.resize(k, 0.0);
+            write(row, floats);
+            to_int8(floats, largest_magnitude(floats), &mut int8[..k])
+        });
     }
 
     /// Takes over rows that are int8 already, `[m, k]`, with a scale of 1.
     ///
     /// # Panics
     /// Where the values are no whole rows, one of them is -128, or `k` is zero or above [`K_MAX`].
-    pub fn take_int8(&mut self, values: &[i8], k: usize) {
+    pub fn take_int8(&mut self, workers: &mut Workers, values: &[i8], k: usize) {
         assert!(values.iter().all(|value| *value >= -INT8_MAX), "symmetric int8");
-        self.fill(whole_rows(values.len(), k), k, |row, line| {
-            line.copy_from_slice(&values[row * k..][..k]);
+        self.fill(workers, whole_rows(values.len(), k), k, |row, Line { int8, .. }| {
+            int8[..k].copy_from_slice(&values[row * k..][..k]);
             1.0
         });
     }
 
-    /// Packs `m` rows that `write` puts, one at a time, into a line of `k`, returning their scale.
-    fn fill(&mut self, m: usize, k: usize, mut write: impl FnMut(usize, &mut [i8]) -> f32) {
+    /// Packs `m` rows that `write` puts, one at a time, into the first `k` of a line's int8 values,
+    /// returning their scale.
+    fn fill(
+        &mut self,
+        workers: &mut Workers,
+        m: usize,
+        k: usize,
+        write: impl Fn(usize, &mut Line) -> f32 + Sync,
+    ) {
         let layout = self.kernel.layout();
         let (bytes, group) = (layout.rows.bytes() * padded(k), layout.rows.bytes() * layout.group);
         (self.m, self.k) = (m, k);
         self.scales.resize(m, 0.0);
-        self.line.clear();
-        self.line.resize(padded(k), 0);
-        self.stored.resize(bytes, 0);
         self.panels.resize(m.next_multiple_of(layout.mr_step) * bytes, 0);
-        for Tile { first, height } in tiles(m, layout) {
-            let panel = &mut self.panels[first * bytes..][..height * bytes];
-            // Rows of padding keep what was there: nobody reads their sums.
-            for row in first..(first + height).min(m) {
-                self.scales[row] = write(row, &mut self.line[..k]);
-                let line = stored(&self.line, &mut self.stored, layout.rows);
-                interleave(line, panel, row - first, height, group);
-            }
-        }
+        self.ends.clear();
+        let ends = tiles(m, layout).map(|tile| tile.first + tile.height);
+        self.ends.extend(ends.map(|end| [end.min(m), end * bytes]));
+        let ends = &self.ends;
+        workers.run_on_parts((&mut self.scales, &mut self.panels), ends, |tile, scales, panel| {
+            let first = if tile == 0 { 0 } else { ends[tile - 1][0] };
+            let height = panel.len() / bytes;
+            LINE.with_borrow_mut(|line| {
+                line.int8.clear();
+                line.int8.resize(padded(k), 0);
+                line.stored.resize(bytes, 0);
+                // Rows of padding keep what was there: nobody reads their sums.
+                for (at, scale) in scales.iter_mut().enumerate() {
+                    *scale = write(first + at, line);
+                    let line = stored(&line.int8, &mut line.stored, layout.rows);
+                    interleave(line, panel, at, height, group);
+                }
+            });
+        });
     }
 
     /// Rows and K.
@@ -261,6 +294,12 @@ impl PackedWeights {
 
     pub(super) fn kernel(&self) -> &'static Kernel {
         self.kernel
+    }
+
+    /// The bytes of the panels that hold some columns, which begin with a panel.
+    pub(super) fn panels_of(&self, columns: std::ops::Range<usize>) -> &[i8] {
+        let end = columns.end.next_multiple_of(self.kernel.layout().nr);
+        &self.panels[columns.start.min(end) * padded(self.k)..end * padded(self.k)]
     }
 
     /// The starts and bytes of a panel.

@@ -220,6 +220,33 @@ impl Workers {
             work(task, ColumnBlock { start, rows, stride, width, matrix: PhantomData });
         });
     }
+
+    /// Shares out two slices in parts: `work` gets part `number` of both once, and writes to it. A part
+    /// ends, in each slice, at its entry in `ends`, and begins where the one before ends.
+    ///
+    /// # Panics
+    /// Where an end is before the last or beyond its slice, or a task panics.
+    pub(super) fn run_on_parts<A: Send, B: Send>(
+        &mut self,
+        (a, b): (&mut [A], &mut [B]),
+        ends: &[[usize; 2]],
+        work: impl Fn(usize, &mut [A], &mut [B]) + Sync,
+    ) {
+        let in_order = |pair: &[[usize; 2]]| pair[0][0] <= pair[1][0] && pair[0][1] <= pair[1][1];
+        assert!(ends.windows(2).all(in_order), "parts in order");
+        let last = ends.last().copied().unwrap_or_default();
+        assert!(last[0] <= a.len() && last[1] <= b.len(), "parts of the slices");
+        let (a, b) = (Matrix(a.as_mut_ptr()), Matrix(b.as_mut_ptr()));
+        self.run(ends.len(), &|part| {
+            let from = if part == 0 { [0, 0] } else { ends[part - 1] };
+            let [a_len, b_len] = [0, 1].map(|slice| ends[part][slice] - from[slice]);
+            // SAFETY: parts are in order and within the slices, and this one's number is given out once.
+            let a = unsafe { std::slice::from_raw_parts_mut(a.pointer().add(from[0]), a_len) };
+            // SAFETY: as above.
+            let b = unsafe { std::slice::from_raw_parts_mut(b.pointer().add(from[1]), b_len) };
+            work(part, a, b);
+        });
+    }
 }
 
 impl Drop for Workers {
@@ -232,7 +259,7 @@ impl Drop for Workers {
     }
 }
 
-/// A matrix whose columns are shared out.
+/// A matrix whose columns are shared out, or a slice in parts.
 struct Matrix<T>(*mut T);
 
 impl<T> Matrix<T> {
@@ -242,7 +269,7 @@ impl<T> Matrix<T> {
     }
 }
 
-// SAFETY: each task makes slices of its own columns only, and a task's number is given out once.
+// SAFETY: each task makes slices of its own columns or part only, and a task's number is given out once.
 unsafe impl<T: Send> Sync for Matrix<T> {}
 
 /// Some neighbouring columns of a matrix, lent to one task: its life is that of the task's call,
@@ -346,6 +373,32 @@ mod tests {
             assert!(result.is_err());
             assert_both_work(&mut workers);
         }
+    }
+
+    #[test]
+    fn parts_cover_two_slices() {
+        let mut workers = Workers::start(3).unwrap();
+        let (mut a, mut b) = (vec![0; 40], vec![0_u8; 21]);
+        let ends = [[0, 3], [7, 3], [39, 20], [40, 20]];
+        workers.run_on_parts((&mut a, &mut b), &ends, |part, a, b| {
+            for value in a {
+                *value += 1 + part;
+            }
+            for value in b {
+                *value += 1 + part as u8;
+            }
+        });
+        let wanted = |at: usize| 1 + ends.iter().filter(|end| end[0] <= at).count();
+        assert!(a.iter().enumerate().all(|(at, value)| *value == wanted(at)));
+        assert_eq!(b, [[1; 3].as_slice(), &[3; 17], &[0]].concat());
+        let out_of_order = catch_unwind(AssertUnwindSafe(|| {
+            workers.run_on_parts((&mut a, &mut b), &[[5, 0], [4, 0]], |_, _, _| {});
+        }));
+        assert!(out_of_order.is_err());
+        let too_far = catch_unwind(AssertUnwindSafe(|| {
+            workers.run_on_parts((&mut a, &mut b), &[[0, 22]], |_, _, _| {});
+        }));
+        assert!(too_far.is_err());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::arch::x86_64::{
     _mm256_madd_epi16, _mm256_set1_epi32, _mm256_storeu_si256,
 };
 
-use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, group_of, with_height};
+use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, group_of, prefetch, with_height};
 
 /// Two vectors of 8 columns; six rows of them keep 12 of the 16 registers as accumulators.
 const LAYOUT: Layout = Layout { mr: 6, mr_step: 1, nr: 16, group: 2, rows: Stored::Int16 };
@@ -44,12 +44,15 @@ unsafe fn step<const H: usize>(sums: &mut [[__m256i; 2]; H], rows: *const i8, co
 /// The CPU has AVX2; the operands are of this layout and height.
 #[target_feature(enable = "avx2")]
 unsafe fn tile_of<const H: usize>(at: Checked) {
-    let Checked { chunks, mut rows, start, mut columns, sums: acc, stride, .. } = at;
+    let Checked { chunks, mut rows, start, mut columns, soon: (mut soon, ahead), .. } = at;
+    let (acc, stride) = (at.sums, at.stride);
     // SAFETY: the operands' lengths bound every access.
     unsafe {
         let from = [_mm256_loadu_si256(start.cast()), _mm256_loadu_si256(start.add(8).cast())];
         let mut sums: [[__m256i; 2]; H] = [from; H];
         for _ in 0..chunks {
+            prefetch(soon, ahead);
+            soon = soon.wrapping_add(ahead);
             for group in 0..CHUNK / LAYOUT.group {
                 step(&mut sums, rows.add(group * 4 * H), columns.add(group * 32));
             }

@@ -4,7 +4,7 @@ use std::arch::x86_64::{
     __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_si512,
 };
 
-use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, group_of, with_height};
+use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, group_of, prefetch, with_height};
 
 /// Two vectors of 16 columns; twelve rows of them keep 24 of the 32 registers as accumulators.
 const LAYOUT: Layout = Layout { mr: 12, mr_step: 1, nr: 32, group: 4, rows: Stored::Uint8 };
@@ -39,13 +39,16 @@ unsafe fn step<const H: usize>(sums: &mut [[__m512i; 2]; H], rows: *const i8, co
 /// The CPU has the features; the operands are of this layout and height.
 #[target_feature(enable = "avx512f,avx512vnni")]
 unsafe fn tile_of<const H: usize>(at: Checked) {
-    let Checked { chunks, mut rows, start, mut columns, sums: acc, stride, .. } = at;
+    let Checked { chunks, mut rows, start, mut columns, soon: (mut soon, ahead), .. } = at;
+    let (acc, stride) = (at.sums, at.stride);
     // SAFETY: the operands' lengths bound every access.
     unsafe {
         let from: [__m512i; 2] =
             [_mm512_loadu_si512(start.cast()), _mm512_loadu_si512(start.add(16).cast())];
         let mut sums = [from; H];
         for _ in 0..chunks {
+            prefetch(soon, ahead);
+            soon = soon.wrapping_add(ahead);
             // Not as a loop: the compiler would keep it one.
             step(&mut sums, rows, columns);
             step(&mut sums, rows.add(4 * H), columns.add(128));

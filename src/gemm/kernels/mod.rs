@@ -87,6 +87,9 @@ pub(super) struct Operands<'a> {
     pub(super) start: &'a [i32],
     /// A panel of `nr` columns.
     pub(super) columns: &'a [i8],
+    /// Bytes that are needed soon. A kernel asks for them as it goes along, so that they are in the cache
+    /// by then, where it knows that the CPU does not see to that by itself.
+    pub(super) soon: &'a [i8],
     /// Where the tile goes, a line of `nr` every `stride`.
     pub(super) sums: &'a mut [i32],
     pub(super) stride: usize,
@@ -101,6 +104,9 @@ struct Checked {
     rows: *const i8,
     start: *const i32,
     columns: *const i8,
+    /// The bytes that are needed soon, and how many of them to ask for with each chunk.
+    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "AArch64 CPUs see to it"))]
+    soon: (*const i8, usize),
     sums: *mut i32,
     stride: usize,
 }
@@ -108,7 +114,7 @@ struct Checked {
 impl Operands<'_> {
     /// Panics where the lengths don't fit; every kernel's reads and writes rest on it.
     fn checked(self, layout: Layout) -> Checked {
-        let Self { height, rows, start, columns, sums, stride } = self;
+        let Self { height, rows, start, columns, soon, sums, stride } = self;
         let Layout { mr, mr_step, nr, .. } = layout;
         let chunks = columns.len() / (nr * CHUNK);
         assert!((1..=mr).contains(&height) && height.is_multiple_of(mr_step), "tile height");
@@ -117,12 +123,14 @@ impl Operands<'_> {
         assert_eq!(start.len(), nr, "a start for each column");
         assert!(stride >= nr && sums.len() >= (height - 1) * stride + nr, "room for the tile");
         let [rows, columns] = [rows.as_ptr(), columns.as_ptr()];
+        let soon = (soon.as_ptr(), soon.len().div_ceil(chunks.max(1)));
         Checked {
             height,
             chunks,
             rows,
             start: start.as_ptr(),
             columns,
+            soon,
             sums: sums.as_mut_ptr(),
             stride,
         }
@@ -167,6 +175,19 @@ unsafe fn group_of(bytes: *const i8) -> i32 {
     i32::from_ne_bytes(unsafe { bytes.cast::<[u8; 4]>().read() })
 }
 
+/// Asks for the lines of the cache that hold some bytes.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+fn prefetch(from: *const i8, bytes: usize) {
+    use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+    /// Bytes of a line.
+    const LINE: usize = 64;
+    for at in (0..bytes).step_by(LINE) {
+        // SAFETY: a prefetch faults nowhere.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(from.wrapping_add(at)) };
+    }
+}
+
 /// Calls a tile function that is generic over its height with the height as a constant.
 macro_rules! with_height {
     ($height:expr, [$($constant:literal)*], $function:ident $arguments:tt) => {
@@ -192,6 +213,15 @@ macro_rules! vectorised {
                 #[target_feature(enable = "avx2,fma")]
                 fn wide($($argument: $type),*) $(-> $result)? {
                     body($($argument),*)
+                }
+                #[target_feature(enable = "avx512f,avx512vl")]
+                fn widest($($argument: $type),*) $(-> $result)? {
+                    body($($argument),*)
+                }
+                if is_x86_feature_detected!("avx512f") && is_x86_feature_detected!("avx512vl") {
+                    // SAFETY: the CPU has the features.
+                    #[allow(unsafe_code)]
+                    return unsafe { widest($($argument),*) };
                 }
                 if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
                     // SAFETY: the CPU has the features.

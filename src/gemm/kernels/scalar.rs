@@ -8,7 +8,7 @@ pub(super) static KERNEL: Kernel = Kernel { name: "scalar", layout: LAYOUT, tile
 
 fn tile(operands: Operands) {
     let Layout { nr, group, .. } = LAYOUT;
-    let Operands { height, rows, start, columns, sums, stride } = operands;
+    let Operands { height, rows, start, columns, sums, stride, .. } = operands;
     for line in sums.chunks_mut(stride).take(height) {
         line[..nr].copy_from_slice(start);
     }

@@ -1,0 +1,166 @@
+//! Lowering: a tower's graph in tract's plain operators becomes one of int8 products, attention and
+//! layer norms, by small rules that look for one thing each. What they don't know stays as it is.
+//!
+//! The rules read decluttered graphs, in which tract has brought the many ways of writing a thing to
+//! few: a linear layer is an `EinSum` with a constant, a layer norm ends in `RmsNorm`.
+
+mod activation;
+mod attention;
+mod axes;
+mod convolution;
+mod moves;
+mod norm;
+mod product;
+mod report;
+mod view;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::model::Rewriter;
+
+use super::engine::Engine;
+use super::ops::{Product, Weights};
+use crate::gemm::PackedWeights;
+pub use report::{LeftInFloat, Report};
+
+/// What a rule makes of a node: a change, or nothing.
+type Change = TractResult<Option<TypedModelPatch>>;
+
+/// The rules at work on one graph.
+struct Lowering {
+    engine: Arc<Engine>,
+    /// By a node's name, why it stays in float.
+    refusals: RefCell<BTreeMap<String, String>>,
+}
+
+impl Lowering {
+    /// Leaves a node as it is, and says why.
+    #[expect(clippy::unnecessary_wraps, reason = "it is what a rule returns")]
+    fn refuse(&self, node: &TypedNode, reason: impl Into<String>) -> Change {
+        self.refusals.borrow_mut().insert(node.name.clone(), reason.into());
+        Ok(None)
+    }
+}
+
+/// A rule in the form that tract wants.
+fn rule<O: 'static>(
+    ctx: &Rc<Lowering>,
+    rule: fn(&Lowering, &TypedModel, &TypedNode, &str, &O) -> Change,
+) -> impl Fn(&(), &TypedModel, &TypedNode, &str, &O) -> Change + 'static {
+    let ctx = Rc::clone(ctx);
+    move |(), model, node, name, op| rule(&ctx, model, node, name, op)
+}
+
+/// Lowers a graph and makes it ready to run.
+pub(super) fn lower(
+    mut model: TypedModel,
+    engine: &Arc<Engine>,
+) -> TractResult<(TypedModel, Report)> {
+    let ctx = Rc::new(Lowering { engine: Arc::clone(engine), refusals: RefCell::default() });
+    model.declutter()?;
+    Rewriter::default()
+        .with_rule_for("convolution", rule(&ctx, convolution::lower))
+        .with_rule_for("product", rule(&ctx, product::lower))
+        .with_rule_for("layer norm", rule(&ctx, norm::lower))
+        .rewrite(&(), &mut model)?;
+    let with_bias = || {
+        Rewriter::default()
+            .with_rule_for("bias", rule(&ctx, product::take_bias))
+            .with_rule_for("gain", rule(&ctx, product::take_gain))
+    };
+    with_bias().rewrite(&(), &mut model)?;
+    Rewriter::default()
+        .with_rule_for("siblings", rule(&ctx, product::merge_siblings))
+        .rewrite(&(), &mut model)?;
+    Rewriter::default()
+        .with_rule_for("attention", rule(&ctx, attention::lower))
+        .rewrite(&(), &mut model)?;
+    // Moves of axes that the rules above have put in meet here, and go.
+    Rewriter::default()
+        .with_rule_for("moves past one", rule(&ctx, moves::past_element_wise))
+        .with_rule_for("moves past two", rule(&ctx, moves::past_binary))
+        .with_rule_for("moves past a reduction", rule(&ctx, moves::past_reduce))
+        .with_rule_for("moves past a pool", rule(&ctx, moves::past_pool))
+        .with_rule_for("moves past a reshape", rule(&ctx, moves::past_reshape))
+        .rewrite(&(), &mut model)?;
+    model.declutter()?;
+    with_bias()
+        .with_rule_for("axes after a product", rule(&ctx, axes::absorb_after_product))
+        .with_rule_for("axes after attention", rule(&ctx, axes::absorb_after_attention))
+        .with_rule_for("axes after a norm", rule(&ctx, axes::absorb_after_norm))
+        .with_rule_for("axes before a product", rule(&ctx, axes::absorb_before))
+        .with_rule_for("activation", rule(&ctx, activation::take))
+        .with_rule_for("residual", rule(&ctx, product::take_residual))
+        .with_rule_for("norm in a product", rule(&ctx, norm::take))
+        .rewrite(&(), &mut model)?;
+    if std::env::var("DUMP2").is_ok() {
+        for id in model.eval_order()? {
+            let n = model.node(id);
+            println!(
+                "{id} {} {} <- {:?} {:?} {}",
+                n.op.name(),
+                n.name,
+                n.inputs,
+                n.outputs[0].fact.shape,
+                n.op.info()?.join(";").chars().take(80).collect::<String>()
+            );
+        }
+    }
+    pack(&mut model, engine);
+    let report = Report::of(&model, &ctx.refusals.borrow())?;
+    model.optimize()?;
+    Ok((model, report))
+}
+
+/// Quantises all weights.
+fn pack(model: &mut TypedModel, engine: &Engine) {
+    for node in model.nodes_mut() {
+        let Some(product) = node.op_as::<Product>() else { continue };
+        let Weights::Float { values, k } = &*product.weights else { continue };
+        let packed = PackedWeights::quantise(engine.kernel(), values, *k);
+        let packed = Product { weights: Arc::new(Weights::Packed(packed)), ..product.clone() };
+        node.op = Box::new(packed);
+    }
+}
+
+/// The one node that takes a node's result, if nothing else does.
+fn only_successor<'a>(model: &'a TypedModel, node: &TypedNode) -> Option<&'a TypedNode> {
+    let outlet = OutletId::new(node.id, 0);
+    let is_output = model.outputs.contains(&outlet);
+    match (is_output, &*node.outputs[0].successors) {
+        (false, [inlet]) => Some(model.node(inlet.node)),
+        _ => None,
+    }
+}
+
+/// A constant's values, where the outlet is one of floats.
+fn constant(model: &TypedModel, outlet: OutletId) -> TractResult<Option<Arc<Tensor>>> {
+    let fact = model.outlet_fact(outlet)?;
+    Ok(fact.konst.clone().filter(|tensor| tensor.datum_type() == f32::datum_type()))
+}
+
+/// The one value of a constant that has but one.
+fn uniform(model: &TypedModel, outlet: OutletId) -> TractResult<Option<f32>> {
+    let fact = model.outlet_fact(outlet)?;
+    let uniform = fact.uniform.as_ref().filter(|value| value.datum_type() == f32::datum_type());
+    uniform.map(|value| value.cast_to_scalar::<f32>()).transpose()
+}
+
+/// Puts `op` in the place of what gives `outlet`.
+fn replace(
+    model: &TypedModel,
+    name: &str,
+    inputs: &[OutletId],
+    op: impl Into<Box<dyn TypedOp>>,
+    outlet: OutletId,
+) -> Change {
+    let mut patch = TypedModelPatch::default();
+    let taps = patch.taps(model, inputs)?;
+    let wire = patch.wire_node(name, op, &taps)?[0];
+    patch.shunt_outside(model, outlet, wire)?;
+    Ok(Some(patch))
+}
