@@ -12,6 +12,12 @@ use tokenizers::Tokenizer as Vocabulary;
 pub struct TokenIds(Vec<i64>);
 
 impl TokenIds {
+    /// Ids from elsewhere, begin and end included.
+    #[must_use]
+    pub fn new(ids: Vec<i64>) -> Self {
+        Self(ids)
+    }
+
     /// The ids, `[tokens]`.
     #[must_use]
     pub fn ids(&self) -> &[i64] {

@@ -1,7 +1,7 @@
 //! Embeddings of the built-in model against ONNX Runtime's (`tests/golden/embeddings.py`).
 #![cfg(feature = "mini")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use edgeclip::bundle::Bundle;
 use edgeclip::capture;
@@ -10,6 +10,11 @@ use edgeclip::encoder::{self, Compute, Precision, TextEncoder};
 use edgeclip::pipeline::Model;
 use edgeclip::tokenizer::{Options, Padding, TokenIds, Tokenizer};
 use serde::Deserialize;
+
+/// Least cosine of int8 to float, over pictures and texts; and with the mean embedding taken off both, so that what
+/// all have in common does not count.
+const INT8_MIN: f32 = 0.995;
+const INT8_CENTRED_MIN: f32 = 0.98;
 
 /// Least cosine to the reference. JPEG decoders differ by a few grey levels.
 const COSINE_MIN: f32 = 0.9999;
@@ -77,6 +82,79 @@ fn texts_equal_onnx_runtime() {
     {
         let cosine = cosine(&found, embedding);
         assert!(cosine >= COSINE_MIN, "{text:?}: {cosine}");
+    }
+}
+
+fn int8() -> encoder::Options {
+    encoder::Options { precision: Precision::Int8, ..encoder::Options::default() }
+}
+
+/// Embeddings less their mean, of length 1 again.
+fn centred(embeddings: &[Embedding]) -> Vec<Embedding> {
+    let count = embeddings.len() as f32;
+    let dim = embeddings[0].values().len();
+    let mean: Vec<f32> =
+        (0..dim).map(|at| embeddings.iter().map(|e| e.values()[at]).sum::<f32>() / count).collect();
+    let less = |e: &Embedding| -> Vec<f32> {
+        e.values().iter().zip(&mean).map(|(value, mean)| value - mean).collect()
+    };
+    embeddings.iter().map(|e| Embedding::normalised(&less(e)).unwrap()).collect()
+}
+
+/// Each of `found` is near to its own reference, and nearer to it than to any other.
+fn assert_near(found: &[Embedding], reference: &[Embedding]) {
+    let [found_centred, reference_centred] = [centred(found), centred(reference)];
+    for at in 0..found.len() {
+        let cosine = found[at].cosine(&reference[at]);
+        let own = found_centred[at].cosine(&reference_centred[at]);
+        println!("{at}: {cosine:.5}, centred {own:.5}");
+        assert!(cosine >= INT8_MIN, "{at}: {cosine}");
+        assert!(own >= INT8_CENTRED_MIN, "{at}: {own}, centred");
+        // Two empty tables are as good as one picture.
+        let differs = |other: &usize| reference[at].cosine(&reference[*other]) < 0.98;
+        for other in (0..found.len()).filter(differs) {
+            let cosine = found_centred[at].cosine(&reference_centred[other]);
+            assert!(cosine < own, "{at} is as near to {other}: {cosine}");
+        }
+    }
+}
+
+#[test]
+fn int8_embeddings_are_those_of_float() {
+    let models = [int8(), float()].map(|options| Model::open_with(None, &options).unwrap());
+    let folders = ["examples/images", "tests/data/cards"];
+    let files = folders.iter().flat_map(|folder| std::fs::read_dir(root().join(folder)).unwrap());
+    let mut files: Vec<_> = files.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.extension().is_some_and(|extension| extension != "md"));
+    files.sort();
+    assert!(files.len() > 50, "only {} pictures", files.len());
+    let [found, reference] = models.each_ref().map(|model| {
+        let mut side = model.image_side().unwrap();
+        let embed = |path: &PathBuf| side.encode_image(&capture::read(path).unwrap()).unwrap();
+        files.iter().map(embed).collect::<Vec<_>>()
+    });
+    assert_near(&found, &reference);
+    let golden = golden();
+    let texts: Vec<&str> = golden.texts.iter().map(|text| text.text.as_str()).collect();
+    let [found, reference] =
+        models.each_ref().map(|model| model.text_side().unwrap().encode_texts(&texts).unwrap());
+    assert_near(&found, &reference);
+}
+
+#[test]
+fn every_kernel_and_thread_count_gives_the_same_bits() {
+    let frame = capture::read(&root().join("examples/images/cat.jpg")).unwrap();
+    let embedding = |kernel: &str, threads| {
+        let kernel = Some(kernel.to_owned());
+        let options = encoder::Options { threads: Some(threads), kernel, ..int8() };
+        let model = Model::open_with(None, &options).unwrap();
+        model.image_side().unwrap().encode_image(&frame).unwrap()
+    };
+    let first = embedding("scalar", 1);
+    for kernel in edgeclip::gemm::available_kernels() {
+        for threads in [1, 3] {
+            assert_eq!(embedding(kernel.name(), threads), first, "{}, {threads}", kernel.name());
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod compute;
 mod engine;
 mod lower;
 mod ops;
+mod quantised;
 mod text;
 mod tower;
 mod vision;

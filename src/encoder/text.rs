@@ -35,18 +35,23 @@ impl TextEncoder {
     ) -> Result<Self, EncoderError> {
         let load = |n| {
             let shape = [n, Size::Free("l")];
-            Tower::load("text", onnx, i64::datum_type(), &shape, embedding_dim, compute)
+            let tower =
+                Tower::load("text", onnx, i64::datum_type(), &shape, embedding_dim, compute)?;
+            match tower.run(&[1, context_length], &vec![0_i64; context_length]) {
+                Err(EncoderError::Run { tower, reason }) => {
+                    let reason = format!("it takes fewer than {context_length} tokens: {reason}");
+                    Err(EncoderError::Shape { tower, reason })
+                }
+                _ => Ok(tower),
+            }
         };
-        // Some graphs compute with n * l, for which tract has no words: they get one text at a time.
+        // Some graphs compute with both sizes in ways that tract can't follow: they get one text at a time.
         let (tower, rows_max) = match load(Size::Free("n")) {
-            Err(EncoderError::Load { .. }) => (load(Size::Fixed(1))?, 1),
+            Err(EncoderError::Load { .. } | EncoderError::Shape { .. }) => {
+                (load(Size::Fixed(1))?, 1)
+            }
             tower => (tower?, ROWS_MAX),
         };
-        let longest = tower.run(&[1, context_length], &vec![0_i64; context_length]);
-        if let Err(EncoderError::Run { tower, reason }) = longest {
-            let reason = format!("it takes fewer than {context_length} tokens: {reason}");
-            return Err(EncoderError::Shape { tower, reason });
-        }
         Ok(Self { vocabulary: tower.table_rows(), tower, rows_max })
     }
 

@@ -5,12 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
+use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
 use tract_onnx::tract_core::internal::DimLike;
+use tract_onnx::tract_core::transform::ModelTransform;
 use tract_onnx::tract_hir::infer::Factoid;
 
 use super::lower::{Report, lower};
 use super::ops::{Attention, Product};
-use super::{Compute, EncoderError, Precision};
+use super::{Compute, EncoderError, Precision, quantised};
 use crate::embedding::Embedding;
 
 /// A graph with one input and one output, `[n, embedding_dim]`.
@@ -55,7 +57,19 @@ impl Tower {
     ) -> Result<Self, EncoderError> {
         let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
         let misfit = |reason| EncoderError::Shape { tower: name, reason };
-        let mut model = tract_onnx::onnx().model_for_read(&mut Cursor::new(onnx)).map_err(load)?;
+        let mut proto =
+            tract_onnx::onnx().proto_model_for_read(&mut Cursor::new(onnx)).map_err(load)?;
+        let graph = proto.graph.as_mut().ok_or_else(|| misfit("it has no graph".into()))?;
+        // What an exporter notes of inner shapes bears its own names for free sizes; they are derived anew.
+        graph.value_info.clear();
+        let dequantised = quantised::to_float(graph).map_err(load)?;
+        if dequantised > 0 && compute.precision() == Precision::Float {
+            log::warn!(
+                "the {name} graph was quantised; {dequantised} of its products become float"
+            );
+        }
+        let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(load)?;
+        drop(proto);
         let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
         if (inputs, outputs) != (1, 1) {
             let found = format!("it has {inputs} inputs and {outputs} outputs, one each is meant");
@@ -70,10 +84,16 @@ impl Tower {
                 Size::Free(symbol) => model.sym(symbol).to_dim(),
             })
             .collect();
-        model.set_input_fact(0, InferenceFact::dt_shape(datum, dims)).map_err(load)?;
+        // A graph of half floats reads them as well; made float below, it does not.
+        let is_half =
+            model.input_fact(0).map_err(load)?.datum_type.concretize() == Some(f16::datum_type());
+        let given = if is_half { f16::datum_type() } else { datum };
+        model.set_input_fact(0, InferenceFact::dt_shape(given, dims)).map_err(load)?;
         // The declared output may bear the exporter's names for free sizes; ours are derived anew.
         model.set_output_fact(0, InferenceFact::default()).map_err(load)?;
-        let model = model.into_typed().map_err(load)?;
+        let mut model = model.into_typed().map_err(load)?;
+        let single = FloatPrecisionTranslator::new(f16::datum_type(), f32::datum_type());
+        single.transform(&mut model).map_err(load)?;
         let (model, report) = match compute.precision() {
             Precision::Float => (model.into_optimized().map_err(load)?, Report::default()),
             _ => lower(model, &compute.engine()).map_err(load)?,
@@ -163,7 +183,9 @@ impl Tower {
 
 /// The graph's declared input agrees with what it will be given.
 fn check_input(declared: &InferenceFact, datum: DatumType, shape: &[Size]) -> Result<(), String> {
-    if declared.datum_type.concretize().is_some_and(|declared| declared != datum) {
+    let fits =
+        |declared| declared == datum || (declared, datum) == (f16::datum_type(), f32::datum_type());
+    if declared.datum_type.concretize().is_some_and(|declared| !fits(declared)) {
         return Err(format!("its input is {:?}, {datum:?} is meant", declared.datum_type));
     }
     let Some(dims) = declared.shape.concretize() else { return Ok(()) };

@@ -62,7 +62,8 @@ fn region(model: &TypedModel, x: OutletId) -> TractResult<Vec<usize>> {
             for input in &node.inputs {
                 known &= outlets.contains(input) || uniform(model, *input)?.is_some();
             }
-            if known && model.outlet_fact(node.id.into())?.shape == model.outlet_fact(x)?.shape {
+            let (fact, of_x) = (model.outlet_fact(node.id.into())?, model.outlet_fact(x)?);
+            if known && fact.datum_type == of_x.datum_type && fact.shape == of_x.shape {
                 nodes.push(node.id);
                 outlets.push(node.id.into());
             }

@@ -1,0 +1,200 @@
+//! Graphs that were quantised elsewhere, read as the float graphs that they stand for. Lowering then
+//! quantises them its own way; weights that were int8, channel by channel and around zero, come out as
+//! they went in.
+//!
+//! Three forms are known: ONNX Runtime's dynamic one (`DynamicQuantizeLinear`, then `MatMulInteger` or
+//! `ConvInteger`), pairs of `QuantizeLinear` and `DequantizeLinear`, and `DequantizeLinear` of constants.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use tract_onnx::data_resolver::MmapDataResolver;
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType};
+use tract_onnx::prelude::*;
+use tract_onnx::tensor::load_tensor;
+use tract_onnx::tract_core::internal::bail;
+
+/// Where things are in a graph, by the names of its values.
+struct Names<'a> {
+    graph: &'a GraphProto,
+    constants: HashMap<&'a str, &'a TensorProto>,
+    producers: HashMap<&'a str, &'a NodeProto>,
+    readers: HashMap<&'a str, Vec<&'a NodeProto>>,
+}
+
+impl<'a> Names<'a> {
+    fn of(graph: &'a GraphProto) -> Self {
+        let mut names = Self {
+            graph,
+            constants: HashMap::new(),
+            producers: HashMap::new(),
+            readers: HashMap::new(),
+        };
+        names
+            .constants
+            .extend(graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)));
+        for node in &graph.node {
+            names.producers.extend(node.output.iter().map(|name| (name.as_str(), node)));
+            for input in &node.input {
+                names.readers.entry(input).or_default().push(node);
+            }
+        }
+        names
+    }
+
+    /// The one node of that type that reads a value, if nobody else does.
+    fn only_reader(&self, value: &str, op_type: &str) -> Option<&'a NodeProto> {
+        let is_output = self.graph.output.iter().any(|output| output.name == value);
+        match self.readers.get(value).map(Vec::as_slice) {
+            Some([node]) if node.op_type == op_type && !is_output => Some(node),
+            _ => None,
+        }
+    }
+
+    fn producer(&self, value: &str, op_type: &str) -> Option<&'a NodeProto> {
+        self.producers.get(value).copied().filter(|node| node.op_type == op_type)
+    }
+}
+
+/// What is to be changed.
+#[derive(Default)]
+struct Changes {
+    /// Nodes to take out, by the name of their first result.
+    gone: BTreeSet<String>,
+    /// Nodes to put in place of the one with that first result.
+    replaced: BTreeMap<String, NodeProto>,
+    /// Values that are another one from now on.
+    renamed: BTreeMap<String, String>,
+    constants: Vec<TensorProto>,
+}
+
+/// Turns the quantised parts of a graph into float; how many products and pairs these were.
+pub(super) fn to_float(graph: &mut GraphProto) -> TractResult<usize> {
+    let names = Names::of(graph);
+    let (mut changes, mut count) = (Changes::default(), 0);
+    for node in &graph.node {
+        count += usize::from(match node.op_type.as_str() {
+            "MatMulInteger" | "ConvInteger" => integer_product(&names, node, &mut changes)?,
+            "DequantizeLinear" => dequantised(&names, node, &mut changes)?,
+            _ => false,
+        });
+    }
+    changes.apply(graph);
+    Ok(count)
+}
+
+impl Changes {
+    fn apply(self, graph: &mut GraphProto) {
+        let first = |node: &NodeProto| node.output.first().cloned().unwrap_or_default();
+        graph.node.retain(|node| !self.gone.contains(&first(node)));
+        for node in &mut graph.node {
+            if let Some(other) = self.replaced.get(&first(node)) {
+                *node = other.clone();
+            }
+            for value in node.input.iter_mut().chain(&mut node.output) {
+                while let Some(name) = self.renamed.get(value) {
+                    value.clone_from(name);
+                }
+            }
+        }
+        graph.initializer.extend(self.constants);
+    }
+}
+
+/// `Mul(Cast(MatMulInteger(quantised x, weights)), x's scale * weights' scale)` is `MatMul(x, weights)`.
+fn integer_product(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractResult<bool> {
+    let found = (|| {
+        let quantised = names.producer(node.input.first()?, "DynamicQuantizeLinear")?;
+        let cast = names.only_reader(node.output.first()?, "Cast")?;
+        let scaled = names.only_reader(cast.output.first()?, "Mul")?;
+        let scales = scaled.input.iter().find(|input| *input != &cast.output[0])?;
+        let scales = names.producer(scales, "Mul")?;
+        let of_weights = scales.input.iter().find(|input| *input != &quantised.output[1])?;
+        let of_x = scales.input.contains(&quantised.output[1]);
+        let weights = names.constants.get(node.input.get(1)?.as_str())?;
+        let scale = names.constants.get(of_weights.as_str())?;
+        let zero = match node.input.get(3).filter(|name| !name.is_empty()) {
+            Some(name) => Some(*names.constants.get(name.as_str())?),
+            None => None,
+        };
+        of_x.then_some((quantised, cast, scaled, *weights, *scale, zero))
+    })();
+    let Some((quantised, cast, scaled, weights, scale, zero)) = found else { return Ok(false) };
+    let is_matmul = node.op_type == "MatMulInteger";
+    let axis = if is_matmul { weights.dims.len().saturating_sub(1) } else { 0 };
+    let name = format!("{}.dequantised", weights.name);
+    changes.constants.push(dequantise(weights, scale, zero, axis, &name)?);
+    changes.gone.extend([node.output[0].clone(), cast.output[0].clone()]);
+    let float = NodeProto {
+        op_type: if is_matmul { "MatMul" } else { "Conv" }.into(),
+        input: vec![quantised.input[0].clone(), name],
+        output: scaled.output.clone(),
+        ..node.clone()
+    };
+    changes.replaced.insert(scaled.output[0].clone(), float);
+    Ok(true)
+}
+
+/// `DequantizeLinear` of a constant is a constant; of what `QuantizeLinear` gives, that one's input.
+fn dequantised(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractResult<bool> {
+    let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {
+        return Ok(false);
+    };
+    if let Some(quantised) = names.producer(input, "QuantizeLinear") {
+        changes.gone.insert(output.clone());
+        let is_result = names.graph.output.iter().any(|result| result.name == *output);
+        // The graph's own names stay.
+        let (from, to) = if is_result {
+            changes.gone.insert(input.clone());
+            (&quantised.input[0], output)
+        } else {
+            (output, &quantised.input[0])
+        };
+        changes.renamed.insert(from.clone(), to.clone());
+        return Ok(true);
+    }
+    let constant = |at: usize| {
+        let name = node.input.get(at).filter(|name| !name.is_empty())?;
+        names.constants.get(name.as_str()).copied()
+    };
+    let (Some(values), Some(scale)) = (constant(0), constant(1)) else { return Ok(false) };
+    let axis = node.attribute.iter().find(|attribute| attribute.name == "axis");
+    let axis = axis.map_or(1, |attribute| attribute.i);
+    let axis = if axis < 0 { axis + values.dims.len() as i64 } else { axis } as usize;
+    changes.constants.push(dequantise(values, scale, constant(2), axis, output)?);
+    changes.gone.insert(output.clone());
+    Ok(true)
+}
+
+/// `(values - zero) * scale` along an axis, as a constant of floats.
+fn dequantise(
+    values: &TensorProto,
+    scale: &TensorProto,
+    zero: Option<&TensorProto>,
+    axis: usize,
+    name: &str,
+) -> TractResult<TensorProto> {
+    let scale = floats(scale)?;
+    let zero = zero.map_or_else(|| Ok(vec![0.0]), floats)?;
+    let dims: Vec<usize> = values.dims.iter().map(|dim| *dim as usize).collect();
+    let size = dims.get(axis).copied().unwrap_or(1);
+    if [&scale, &zero].iter().any(|of| of.len() != 1 && of.len() != size) {
+        bail!("{name}: {} scales for {size} channels", scale.len());
+    }
+    let inner: usize = dims.iter().skip(axis + 1).product();
+    let at = |of: &[f32], place: usize| of[if of.len() == 1 { 0 } else { place / inner % size }];
+    let values = floats(values)?.into_iter().enumerate();
+    let floats = values.map(|(place, value)| (value - at(&zero, place)) * at(&scale, place));
+    Ok(TensorProto {
+        name: name.into(),
+        dims: dims.iter().map(|dim| *dim as i64).collect(),
+        data_type: DataType::Float as i32,
+        raw_data: floats.flat_map(f32::to_le_bytes).collect(),
+        ..TensorProto::default()
+    })
+}
+
+/// A constant's values, whatever their type.
+fn floats(constant: &TensorProto) -> TractResult<Vec<f32>> {
+    let tensor = load_tensor(&MmapDataResolver, constant, None)?.cast_to::<f32>()?.into_owned();
+    Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+}
