@@ -40,7 +40,7 @@ fn operands(name: &str, [m, n, k]: [usize; 3]) -> (PackedRows, PackedWeights) {
     let kernel = choose_kernel(Some(name)).expect("one of the available kernels");
     let mut rows = PackedRows::new(kernel);
     rows.quantise(&mut Workers::start(1).expect("threads"), &values(m * k), k);
-    (rows, PackedWeights::quantise(kernel, &values(n * k), k))
+    (rows, PackedWeights::quantise(kernel.layout(), &values(n * k), k))
 }
 
 fn macs([m, n, k]: [usize; 3]) -> ItemsCount {

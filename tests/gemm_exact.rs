@@ -5,9 +5,9 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use edgeclip::gemm::{
-    Activation, AttentionShape, Epilogue, Heads, INT8_MAX, K_MAX, Kernel, LayerNorm, PackedRows,
-    PackedWeights, Place, Workers, attention, available_kernels, choose_kernel, product,
-    product_int32,
+    Activation, AttentionShape, Epilogue, Heads, INT8_MAX, K_MAX, Kernel, LayerNorm, Layout,
+    PackedRows, PackedWeights, Place, Workers, attention, available_kernels, choose_kernel,
+    product, product_int32,
 };
 use proptest::prelude::*;
 
@@ -43,7 +43,8 @@ fn computed(
     let mut workers = Workers::start(threads).unwrap();
     let mut packed = PackedRows::new(kernel);
     packed.take_int8(&mut workers, rows, k);
-    let weights = PackedWeights::take_int8(kernel, weights, k, vec![1.0; weights.len() / k]);
+    let weights =
+        PackedWeights::take_int8(kernel.layout(), weights, k, vec![1.0; weights.len() / k]);
     let mut out = vec![i32::MIN; packed.shape()[0] * weights.shape()[0]];
     product_int32(&mut workers, &packed, &weights, &mut out);
     out
@@ -87,6 +88,33 @@ fn sums_are_exact_at_every_seam() {
 }
 
 #[test]
+fn weights_of_one_kernel_become_those_of_another() {
+    let (n, k) = (37, 50);
+    let values = noise(n * k, 21);
+    let scales: Vec<f32> = (0..n).map(|at| at as f32 + 0.5).collect();
+    for from in Layout::kernels().filter_map(Layout::of_kernel) {
+        let packed = PackedWeights::take_int8(from, &values, k, scales.clone());
+        for to in Layout::kernels().filter_map(Layout::of_kernel) {
+            let [again, direct] =
+                [packed.repacked(to), PackedWeights::take_int8(to, &values, k, scales.clone())];
+            assert_eq!(again.panels(), direct.panels());
+            assert_eq!(again.starts(), direct.starts());
+            assert_eq!(again.scales(), direct.scales());
+        }
+        let parts = |shape, scales: &[f32], panels: &[i8]| {
+            let (starts, panels) = (packed.starts().to_vec(), std::sync::Arc::new(panels.to_vec()));
+            PackedWeights::from_parts(from, shape, scales.to_vec(), starts, panels)
+        };
+        let same = parts([n, k], packed.scales(), packed.panels()).unwrap();
+        assert_eq!(same.panels(), packed.panels());
+        assert!(parts([n, k], &scales[1..], packed.panels()).is_none());
+        assert!(parts([n, k], &scales, &packed.panels()[1..]).is_none());
+        assert!(parts([n, 0], &scales, packed.panels()).is_none());
+        assert!(parts([usize::MAX, k], &scales, packed.panels()).is_none());
+    }
+}
+
+#[test]
 fn no_rows_and_no_channels_are_fine() {
     for kernel in available_kernels() {
         assert!(computed(kernel, 2, &[], &noise(12, 1), 4).is_empty());
@@ -123,7 +151,7 @@ fn a_pack_is_filled_anew_each_time() {
         for (m, n, k) in [(50, 8, 64), (3, 40, 20), (77, 5, 33), (1, 1, 1)] {
             let [left, right] = [noise(m * k, 5), noise(n * k, 6)];
             rows.take_int8(&mut workers, &left, k);
-            let weights = PackedWeights::take_int8(kernel, &right, k, vec![1.0; n]);
+            let weights = PackedWeights::take_int8(kernel.layout(), &right, k, vec![1.0; n]);
             let mut out = vec![0; m * n];
             product_int32(&mut workers, &rows, &weights, &mut out);
             assert_eq!(out, sums(&left, &right, k), "{}", kernel.name());
@@ -134,7 +162,7 @@ fn a_pack_is_filled_anew_each_time() {
 #[test]
 fn minus_128_is_refused() {
     for kernel in available_kernels() {
-        let pack = || drop(PackedWeights::take_int8(kernel, &[1, -128], 2, vec![1.0]));
+        let pack = || drop(PackedWeights::take_int8(kernel.layout(), &[1, -128], 2, vec![1.0]));
         assert!(catch_unwind(AssertUnwindSafe(pack)).is_err());
         let mut workers = Workers::start(1).unwrap();
         let pack = || PackedRows::new(kernel).take_int8(&mut workers, &[1, -128], 2);
@@ -159,7 +187,7 @@ fn products_are_as_near_to_the_float_ones_as_int8_allows() {
         let mut workers = Workers::start(2).unwrap();
         let mut packed = PackedRows::new(kernel);
         packed.quantise(&mut workers, &rows, k);
-        let quantised = PackedWeights::quantise(kernel, &weights, k);
+        let quantised = PackedWeights::quantise(kernel.layout(), &weights, k);
         let epilogue = |residual| Epilogue { bias: &bias, activation: Activation::None, residual };
         let [mut plain, mut added] = [vec![f32::NAN; m * n], vec![f32::NAN; m * n]];
         product(&mut workers, &packed, &quantised, epilogue(None), &mut plain);
@@ -201,7 +229,7 @@ fn floats_are_the_same_bits_everywhere() {
     let norm = LayerNorm::new(uneven(1, k, 1.0, 4), uneven(1, k, 1.0, 5), 1e-5);
     for kernel in available_kernels() {
         let mut workers = Workers::start(2).unwrap();
-        let weights = PackedWeights::quantise(kernel, &weights, k);
+        let weights = PackedWeights::quantise(kernel.layout(), &weights, k);
         let mut packed = PackedRows::new(kernel);
         let mut out = vec![0.0; m * n];
         let mut found = 0xcbf2_9ce4_8422_2325;
@@ -253,7 +281,7 @@ fn rows_normed_on_their_way_are_those_of_the_norm() {
         norm.apply(row, out);
     }
     for kernel in available_kernels() {
-        let weights = PackedWeights::take_int8(kernel, &noise(9 * k, 14), k, vec![1.0; 9]);
+        let weights = PackedWeights::take_int8(kernel.layout(), &noise(9 * k, 14), k, vec![1.0; 9]);
         let [mut at_once, mut apart] = [PackedRows::new(kernel), PackedRows::new(kernel)];
         let mut workers = Workers::start(1).unwrap();
         at_once.quantise_normed(&mut workers, &values, &norm);
@@ -272,7 +300,7 @@ fn a_row_that_is_not_finite_shows_and_the_others_stand() {
         let mut rows = PackedRows::new(kernel);
         let mut workers = Workers::start(1).unwrap();
         rows.quantise(&mut workers, &[1.0, 2.0, f32::NAN, 1.0, 0.0, 0.0], 2);
-        let weights = PackedWeights::quantise(kernel, &[0.5, 0.5], 2);
+        let weights = PackedWeights::quantise(kernel.layout(), &[0.5, 0.5], 2);
         let epilogue = Epilogue { bias: &[3.0], activation: Activation::None, residual: None };
         let mut out = [0.0; 3];
         product(&mut workers, &rows, &weights, epilogue, &mut out);

@@ -13,9 +13,9 @@ mod workers;
 
 pub use attention::{AttentionShape, Heads, attention};
 pub use floats::Activation;
-pub use kernels::{Kernel, available_kernels};
+pub use kernels::{Kernel, Layout, available_kernels};
 pub use norm::LayerNorm;
-pub use pack::{INT8_MAX, K_MAX, PackedRows, PackedWeights};
+pub use pack::{INT8_MAX, K_MAX, PackedRows, PackedWeights, Panels};
 pub use workers::Workers;
 
 use floats::{add, scale};
@@ -128,7 +128,7 @@ fn for_each_row<T: Send>(
     finish: impl Fn(usize, usize, &[i32], &mut [T]) + Sync,
 ) {
     let ([m, k], [n, weights_k], kernel) = (rows.shape(), weights.shape(), rows.kernel());
-    assert_eq!(kernel.name(), weights.kernel().name(), "operands packed for one kernel");
+    assert_eq!(kernel.layout(), weights.layout(), "operands packed for one kernel");
     assert_eq!(k, weights_k, "one K");
     assert_eq!(out.len(), m * n, "room for the product");
     if m == 0 || n == 0 {

@@ -4,6 +4,7 @@
 //! chunks; its values are int8, but a kernel may want its rows in another form.
 
 use std::cell::RefCell;
+use std::sync::Arc;
 
 use super::floats::{largest_magnitude, to_int8};
 use super::kernels::{CHUNK, Layout, Stored};
@@ -226,14 +227,18 @@ impl PackedRows {
     }
 }
 
+/// Bytes of weights, wherever they are: in memory of their own, or in a mapped file.
+pub type Panels = Arc<dyn AsRef<[i8]> + Send + Sync>;
+
 /// The right operand: weights `[n, k]`, quantised and packed once.
+#[derive(Clone)]
 pub struct PackedWeights {
-    kernel: &'static Kernel,
+    layout: Layout,
     n: usize,
     k: usize,
     scales: Vec<f32>,
     starts: Vec<i32>,
-    panels: Vec<i8>,
+    panels: Panels,
 }
 
 impl PackedWeights {
@@ -242,13 +247,13 @@ impl PackedWeights {
     /// # Panics
     /// Where `values` are no whole rows, one of them is not finite, or `k` is zero or above [`K_MAX`].
     #[must_use]
-    pub fn quantise(kernel: &'static Kernel, values: &[f32], k: usize) -> Self {
+    pub fn quantise(layout: Layout, values: &[f32], k: usize) -> Self {
         let mut line = vec![0; whole_rows(values.len(), k) * k];
         let channels = values.chunks_exact(k).zip(line.chunks_exact_mut(k));
         let scales =
             channels.map(|(channel, line)| to_int8(channel, largest_magnitude(channel), line));
         let scales: Vec<f32> = scales.collect();
-        Self::take_int8(kernel, &line, k, scales)
+        Self::take_int8(layout, &line, k, scales)
     }
 
     /// Packs weights that are int8 already, `[n, k]`, with a scale for each of the `n` channels.
@@ -257,10 +262,10 @@ impl PackedWeights {
     /// Where the values are not `n` rows, one of them is -128, a scale is not finite, or `k` is zero or
     /// above [`K_MAX`].
     #[must_use]
-    pub fn take_int8(kernel: &'static Kernel, values: &[i8], k: usize, scales: Vec<f32>) -> Self {
+    pub fn take_int8(layout: Layout, values: &[i8], k: usize, scales: Vec<f32>) -> Self {
         assert!(values.iter().all(|value| *value >= -INT8_MAX), "symmetric int8");
         assert!(scales.iter().all(|scale| scale.is_finite()), "finite weights");
-        let (n, layout) = (whole_rows(values.len(), k), kernel.layout());
+        let n = whole_rows(values.len(), k);
         assert_eq!(scales.len(), n, "a scale for each channel");
         let columns = n.next_multiple_of(layout.nr);
         let mut starts = vec![0; columns];
@@ -272,12 +277,42 @@ impl PackedWeights {
                 &mut panels[column / layout.nr * layout.nr * padded(k)..][..layout.nr * padded(k)];
             interleave(&line, panel, column % layout.nr, layout.nr, layout.group);
             if layout.rows == Stored::Uint8 {
-                // Exact modulo 2^32, as the kernel's own sums are.
-                starts[column] =
-                    channel.iter().fold(0_i32, |sum, w| sum.wrapping_sub(128 * i32::from(*w)));
+                starts[column] = -128 * channel.iter().map(|value| i32::from(*value)).sum::<i32>();
             }
         }
-        Self { kernel, n, k, scales, starts, panels }
+        Self { layout, n, k, scales, starts, panels: Arc::new(panels) }
+    }
+
+    /// Weights that were packed before: what [`scales`](Self::scales), [`starts`](Self::starts) and
+    /// [`panels`](Self::panels) gave. None where the sizes don't fit.
+    #[must_use]
+    pub fn from_parts(
+        layout: Layout,
+        [n, k]: [usize; 2],
+        scales: Vec<f32>,
+        starts: Vec<i32>,
+        panels: Panels,
+    ) -> Option<Self> {
+        let columns = n.checked_next_multiple_of(layout.nr)?;
+        let fits = (1..=K_MAX).contains(&k)
+            && scales.len() == n
+            && starts.len() == columns
+            && Some((*panels).as_ref().len()) == columns.checked_mul(padded(k));
+        fits.then_some(Self { layout, n, k, scales, starts, panels })
+    }
+
+    /// The same weights for another kernel.
+    #[must_use]
+    pub fn repacked(&self, layout: Layout) -> Self {
+        let Layout { nr, group, .. } = self.layout;
+        let panels = self.panels();
+        let value = |column: usize, at: usize| {
+            let panel = &panels[column / nr * nr * padded(self.k)..];
+            panel[(at / group * nr + column % nr) * group + at % group]
+        };
+        let columns = (0..self.n).flat_map(|column| (0..self.k).map(move |at| (column, at)));
+        let values: Vec<i8> = columns.map(|(column, at)| value(column, at)).collect();
+        Self::take_int8(layout, &values, self.k, self.scales.clone())
     }
 
     /// Output channels and K.
@@ -292,20 +327,34 @@ impl PackedWeights {
         &self.scales
     }
 
-    pub(super) fn kernel(&self) -> &'static Kernel {
-        self.kernel
+    /// What each column's sums begin with, `[n]` and padding.
+    #[must_use]
+    pub fn starts(&self) -> &[i32] {
+        &self.starts
+    }
+
+    /// The int8 values in the kernel's order.
+    #[must_use]
+    pub fn panels(&self) -> &[i8] {
+        (*self.panels).as_ref()
+    }
+
+    /// The order of the values.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// The bytes of the panels that hold some columns, which begin with a panel.
     pub(super) fn panels_of(&self, columns: std::ops::Range<usize>) -> &[i8] {
-        let end = columns.end.next_multiple_of(self.kernel.layout().nr);
-        &self.panels[columns.start.min(end) * padded(self.k)..end * padded(self.k)]
+        let end = columns.end.next_multiple_of(self.layout.nr);
+        &self.panels()[columns.start.min(end) * padded(self.k)..end * padded(self.k)]
     }
 
     /// The starts and bytes of a panel.
     pub(super) fn panel(&self, panel: usize) -> (&[i32], &[i8]) {
-        let (nr, bytes) = (self.kernel.layout().nr, self.kernel.layout().nr * padded(self.k));
-        (&self.starts[panel * nr..][..nr], &self.panels[panel * bytes..][..bytes])
+        let (nr, bytes) = (self.layout.nr, self.layout.nr * padded(self.k));
+        (&self.starts[panel * nr..][..nr], &self.panels()[panel * bytes..][..bytes])
     }
 }
 

@@ -24,7 +24,7 @@ use tract_onnx::tract_core::model::Rewriter;
 
 use super::engine::Engine;
 use super::ops::{Product, Weights};
-use crate::gemm::PackedWeights;
+use crate::gemm::{Layout, PackedWeights};
 pub use report::{LeftInFloat, Report};
 
 /// What a rule makes of a node: a change, or nothing.
@@ -110,18 +110,18 @@ pub(super) fn lower(
             );
         }
     }
-    pack(&mut model, engine);
+    pack(&mut model, engine.kernel().layout());
     let report = Report::of(&model, &ctx.refusals.borrow())?;
     model.optimize()?;
     Ok((model, report))
 }
 
 /// Quantises all weights.
-fn pack(model: &mut TypedModel, engine: &Engine) {
+fn pack(model: &mut TypedModel, layout: Layout) {
     for node in model.nodes_mut() {
         let Some(product) = node.op_as::<Product>() else { continue };
         let Weights::Float { values, k } = &*product.weights else { continue };
-        let packed = PackedWeights::quantise(engine.kernel(), values, *k);
+        let packed = PackedWeights::quantise(layout, values, *k);
         let packed = Product { weights: Arc::new(Weights::Packed(packed)), ..product.clone() };
         node.op = Box::new(packed);
     }

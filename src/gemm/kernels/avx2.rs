@@ -8,10 +8,8 @@ use std::arch::x86_64::{
     _mm256_madd_epi16, _mm256_set1_epi32, _mm256_storeu_si256,
 };
 
-use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, group_of, prefetch, with_height};
-
-/// Two vectors of 8 columns; six rows of them keep 12 of the 16 registers as accumulators.
-const LAYOUT: Layout = Layout { mr: 6, mr_step: 1, nr: 16, group: 2, rows: Stored::Int16 };
+use super::layouts::AVX2 as LAYOUT;
+use super::{CHUNK, Checked, Kernel, Operands, group_of, prefetch, with_height};
 
 pub(super) static KERNEL: Kernel = Kernel { name: "avx2", layout: LAYOUT, tile };
 

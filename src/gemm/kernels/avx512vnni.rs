@@ -4,10 +4,8 @@ use std::arch::x86_64::{
     __m512i, _mm512_dpbusd_epi32, _mm512_loadu_si512, _mm512_set1_epi32, _mm512_storeu_si512,
 };
 
-use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, group_of, prefetch, with_height};
-
-/// Two vectors of 16 columns; twelve rows of them keep 24 of the 32 registers as accumulators.
-const LAYOUT: Layout = Layout { mr: 12, mr_step: 1, nr: 32, group: 4, rows: Stored::Uint8 };
+use super::layouts::AVX512VNNI as LAYOUT;
+use super::{CHUNK, Checked, Kernel, Operands, group_of, prefetch, with_height};
 
 pub(super) static KERNEL: Kernel = Kernel { name: "avx512vnni", layout: LAYOUT, tile };
 

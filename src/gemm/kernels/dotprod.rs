@@ -5,10 +5,8 @@ use std::arch::aarch64::{
 };
 use std::arch::asm;
 
-use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, group_of, with_height};
-
-/// Two vectors of 4 columns; twelve rows of them keep 24 of the 32 registers as accumulators.
-const LAYOUT: Layout = Layout { mr: 12, mr_step: 1, nr: 8, group: 4, rows: Stored::Int8 };
+use super::layouts::DOTPROD as LAYOUT;
+use super::{CHUNK, Checked, Kernel, Operands, group_of, with_height};
 
 pub(super) static KERNEL: Kernel = Kernel { name: "dotprod", layout: LAYOUT, tile };
 

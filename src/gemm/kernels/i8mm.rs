@@ -6,10 +6,8 @@ use std::arch::aarch64::{
 };
 use std::arch::asm;
 
-use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, with_height};
-
-/// Four pairs of columns; six pairs of rows keep 24 of the 32 registers as accumulators.
-const LAYOUT: Layout = Layout { mr: 12, mr_step: 2, nr: 8, group: 8, rows: Stored::Int8 };
+use super::layouts::I8MM as LAYOUT;
+use super::{CHUNK, Checked, Kernel, Operands, with_height};
 
 pub(super) static KERNEL: Kernel = Kernel { name: "i8mm", layout: LAYOUT, tile };
 

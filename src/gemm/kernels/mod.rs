@@ -3,7 +3,11 @@
 //! Every kernel gives the same int32 bits for the same bytes. The scalar one says what they are.
 #![allow(unsafe_code)]
 
+mod layouts;
 mod scalar;
+
+pub use layouts::Layout;
+pub(super) use layouts::Stored;
 
 #[cfg(target_arch = "aarch64")]
 mod dotprod;
@@ -20,38 +24,6 @@ mod avx512vnni;
 /// Bytes of K are padded to whole chunks, in panels of both sides.
 pub(super) const CHUNK: usize = 16;
 
-/// How a kernel wants its operands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Layout {
-    /// Most rows of a tile.
-    pub(super) mr: usize,
-    /// Heights of tiles are multiples of this.
-    pub(super) mr_step: usize,
-    /// Columns of a tile, the width of a weight panel.
-    pub(super) nr: usize,
-    /// Neighbours in K that stay together in a panel: a panel of `r` rows is `[k / group][r][group]`.
-    pub(super) group: usize,
-    /// How the rows' values are stored; weights are always int8.
-    pub(super) rows: Stored,
-}
-
-/// The values of rows within their panels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stored {
-    /// As they are.
-    Int8,
-    /// With 128 added; the starts of weight panels take it away again.
-    Uint8,
-    /// As int16, least significant byte first.
-    Int16,
-}
-
-impl Stored {
-    pub(super) fn bytes(self) -> usize {
-        if self == Self::Int16 { 2 } else { 1 }
-    }
-}
-
 /// One way to compute tiles. Only [`available_kernels`] hands kernels out: to hold one is to know
 /// that this CPU can execute it.
 pub struct Kernel {
@@ -67,7 +39,9 @@ impl Kernel {
         self.name
     }
 
-    pub(super) fn layout(&self) -> Layout {
+    /// How it wants its operands.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
         self.layout
     }
 

@@ -5,10 +5,8 @@ use std::arch::aarch64::{
     vmull_s8, vpadalq_s16, vpaddq_s32, vst1q_s32,
 };
 
-use super::{CHUNK, Checked, Kernel, Layout, Operands, Stored, with_height};
-
-/// Each accumulator holds four partial sums of one element: 16 of the 32 registers.
-const LAYOUT: Layout = Layout { mr: 4, mr_step: 1, nr: 4, group: 16, rows: Stored::Int8 };
+use super::layouts::NEON as LAYOUT;
+use super::{CHUNK, Checked, Kernel, Operands, with_height};
 
 pub(super) static KERNEL: Kernel = Kernel { name: "neon", layout: LAYOUT, tile };
 

@@ -1,13 +1,12 @@
 //! The oracle: the plainest way to say what a tile is.
 
-use super::{Kernel, Layout, Operands, Stored};
-
-const LAYOUT: Layout = Layout { mr: 4, mr_step: 1, nr: 4, group: 4, rows: Stored::Int8 };
+use super::layouts::SCALAR as LAYOUT;
+use super::{Kernel, Operands};
 
 pub(super) static KERNEL: Kernel = Kernel { name: "scalar", layout: LAYOUT, tile };
 
 fn tile(operands: Operands) {
-    let Layout { nr, group, .. } = LAYOUT;
+    let (nr, group) = (LAYOUT.nr, LAYOUT.group);
     let Operands { height, rows, start, columns, sums, stride, .. } = operands;
     for line in sums.chunks_mut(stride).take(height) {
         line[..nr].copy_from_slice(start);
