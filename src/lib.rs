@@ -39,8 +39,9 @@
 //! - Only `pipeline` names all stages. The image side never imports the text side: they meet in
 //!   `classify`. `tests/tidy.rs` holds the table of who may import whom.
 //! - tract has one home, `encoder`; the picture decoders have one, `capture`; the resizer has one,
-//!   `preprocess`; the vocabulary's library has one, `tokenizer`.
-//! - `unsafe` lives in `gemm/kernels/` and `gemm/workers.rs`, each block with its reason.
+//!   `preprocess`; the vocabulary's library has one, `tokenizer`. `gemm` imports nothing from this crate.
+//! - `unsafe` lives in `gemm/kernels/`, `gemm/workers.rs` and `bundle/packed.rs`, which maps a file, each
+//!   block with its reason.
 //! - Limits are named constants. Input over a limit is refused with a message that says so.
 //! - A [`prompts::LabelSet`] and a [`classify::ZeroShotHead`] don't change once they are made.
 

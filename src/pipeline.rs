@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::bundle::{Bundle, BundleError};
+use crate::bundle::{Bundle, BundleError, StoredTower};
 use crate::capture::Frame;
 use crate::classify::{Scoring, ZeroShotHead};
 use crate::embedding::Embedding;
-use crate::encoder::{self, Compute, EncoderError, ImageEncoder, TextEncoder};
+use crate::encoder::{self, Compute, EncoderError, ImageEncoder, PackedTower, TextEncoder};
+use crate::gemm::Layout;
 use crate::preprocess::Preprocessor;
 use crate::prompts::{self, LabelSet, PromptError, Template};
 use crate::tokenizer::{Tokenizer, TokenizerError};
@@ -34,6 +35,17 @@ pub enum ModelError {
         path: PathBuf,
         /// Why.
         source: TokenizerError,
+    },
+    /// The model is packed, and was to be packed.
+    #[error("the model is packed already: pack the folder that it was made of")]
+    IsPacked,
+    /// A kernel that no CPU has.
+    #[error("there is no kernel '{kernel}'; there are {known}")]
+    UnknownKernel {
+        /// What was asked for, or what a packed model says.
+        kernel: String,
+        /// Those that there are.
+        known: String,
     },
     /// A tower failed on an input.
     #[error(transparent)]
@@ -111,10 +123,15 @@ impl Model {
         let (begun, manifest) = (Instant::now(), self.bundle.manifest());
         let preprocessor = Preprocessor::new(&manifest.preprocess);
         let image_size = manifest.preprocess.image_size as usize;
-        let file = self.bundle.vision()?;
-        let encoder =
-            ImageEncoder::load(&file.bytes, image_size, manifest.embedding_dim, &self.compute)
-                .map_err(|source| ModelError::Graph { path: file.path, source })?;
+        let dim = manifest.embedding_dim;
+        let (path, encoder) = if let Some(tower) = self.bundle.stored("vision")? {
+            let (path, layout, packed) = stored(tower)?;
+            (path, ImageEncoder::load_packed(&packed, layout, image_size, dim, &self.compute))
+        } else {
+            let file = self.bundle.vision()?;
+            (file.path, ImageEncoder::load(&file.bytes, image_size, dim, &self.compute))
+        };
+        let encoder = encoder.map_err(|source| ModelError::Graph { path, source })?;
         log::info!("image side ready after {} ms", begun.elapsed().as_millis());
         Ok(ImageSide { preprocessor, encoder })
     }
@@ -128,18 +145,60 @@ impl Model {
         let file = self.bundle.tokenizer()?;
         let tokenizer = Tokenizer::from_json(&file.bytes, manifest.tokenizer)
             .map_err(|source| ModelError::Vocabulary { path: file.path, source })?;
-        let file = self.bundle.text()?;
-        let encoder = TextEncoder::load(
-            &file.bytes,
-            manifest.tokenizer.context_length,
-            manifest.embedding_dim,
-            &self.compute,
-        )
-        .map_err(|source| ModelError::Graph { path: file.path, source })?;
+        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
+        let (path, encoder) = if let Some(tower) = self.bundle.stored("text")? {
+            let (path, layout, packed) = stored(tower)?;
+            (path, TextEncoder::load_packed(&packed, layout, context, dim, &self.compute))
+        } else {
+            let file = self.bundle.text()?;
+            (file.path, TextEncoder::load(&file.bytes, context, dim, &self.compute))
+        };
+        let encoder = encoder.map_err(|source| ModelError::Graph { path, source })?;
         log::info!("text side ready after {} ms", begun.elapsed().as_millis());
         let (templates, scoring) = (manifest.templates.clone(), manifest.scoring);
         Ok(TextSide { templates, scoring, tokenizer, encoder })
     }
+}
+
+impl Model {
+    /// Writes the model as one file that starts at once: both towers lowered, their weights in the order
+    /// in which a kernel reads them, which this CPU need not have.
+    ///
+    /// # Errors
+    /// [`ModelError`]; the file is then as it was.
+    pub fn pack(&self, path: &Path, kernel: &str) -> Result<(), ModelError> {
+        let layout = layout(kernel)?;
+        let manifest = self.bundle.manifest();
+        if self.bundle.is_packed() {
+            return Err(ModelError::IsPacked);
+        }
+        let file = self.bundle.vision()?;
+        let size = manifest.preprocess.image_size as usize;
+        let vision = ImageEncoder::pack(&file.bytes, size, &self.compute, layout)
+            .map_err(|source| ModelError::Graph { path: file.path, source })?;
+        let file = self.bundle.text()?;
+        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
+        let text = TextEncoder::pack(&file.bytes, context, dim, &self.compute, layout)
+            .map_err(|source| ModelError::Graph { path: file.path, source })?;
+        let towers = [("vision", &vision), ("text", &text)];
+        let towers =
+            towers.map(|(name, tower)| (name, [&*tower.graph, &*tower.ops, &*tower.weights]));
+        Ok(self.bundle.write_packed(path, kernel, towers)?)
+    }
+}
+
+/// The layout that a kernel's weights have.
+fn layout(kernel: &str) -> Result<Layout, ModelError> {
+    Layout::of_kernel(kernel).ok_or_else(|| ModelError::UnknownKernel {
+        kernel: kernel.into(),
+        known: Layout::kernels().collect::<Vec<_>>().join(", "),
+    })
+}
+
+/// A stored tower as the encoder wants it.
+fn stored(tower: StoredTower) -> Result<(PathBuf, Layout, PackedTower), ModelError> {
+    let StoredTower { path, kernel, graph, ops, weights } = tower;
+    Ok((path, layout(&kernel)?, PackedTower { graph, ops, weights }))
 }
 
 impl ImageSide {

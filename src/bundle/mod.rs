@@ -2,14 +2,19 @@
 //! through the same code, and every file is checked against its digest before it is used.
 
 mod manifest;
+mod packed;
 
 use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use bytes::Bytes;
+
 use crate::digest::sha256;
 use manifest::FileDigest;
 pub use manifest::{FORMAT, Manifest, ManifestError};
+use packed::Packed;
+pub use packed::PackedError;
 
 /// Name of the manifest in a bundle.
 const MANIFEST: &str = "model.toml";
@@ -67,6 +72,14 @@ pub enum BundleError {
         /// Digest in the manifest.
         wanted: String,
     },
+    /// A packed model is of another version, damaged, or can't be written.
+    #[error("{}", path.display())]
+    Packed {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: PackedError,
+    },
     /// The binary was built without the built-in model.
     #[error("this edgeclip was built without a built-in model: name a bundle with --model DIR")]
     NoBuiltIn,
@@ -93,6 +106,22 @@ pub struct ModelFile {
 enum Origin {
     BuiltIn(Files),
     Folder(PathBuf),
+    Packed(PathBuf, Packed),
+}
+
+/// The parts of a stored tower, and the kernel that its weights were packed for.
+#[derive(Debug)]
+pub struct StoredTower {
+    /// Where it is, for messages.
+    pub path: PathBuf,
+    /// A kernel's name.
+    pub kernel: String,
+    /// The graph, a tar archive of NNEF.
+    pub graph: Bytes,
+    /// Its ops, JSON.
+    pub ops: Bytes,
+    /// Their arrays.
+    pub weights: Bytes,
 }
 
 impl Bundle {
@@ -104,13 +133,18 @@ impl Bundle {
         Self::from_origin(Origin::BuiltIn(BUILT_IN.ok_or(BundleError::NoBuiltIn)?))
     }
 
-    /// A folder with a `model.toml`. The other files are read when they are asked for.
+    /// A folder with a `model.toml`, whose other files are read when they are asked for; or a packed model.
     ///
     /// # Errors
     /// [`BundleError`], which names the file.
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
         let metadata = std::fs::metadata(folder)
             .map_err(|source| BundleError::Io { path: folder.to_owned(), source })?;
+        if metadata.is_file() && packed::is_packed(folder) {
+            let packed = Packed::open(folder)
+                .map_err(|source| BundleError::Packed { path: folder.to_owned(), source })?;
+            return Self::from_origin(Origin::Packed(folder.to_owned(), packed));
+        }
         if !metadata.is_dir() || !folder.join(MANIFEST).exists() {
             return Err(BundleError::NoManifest { path: folder.to_owned() });
         }
@@ -166,6 +200,58 @@ impl Bundle {
         self.file(&self.manifest.vocabulary)
     }
 
+    /// Whether the towers are stored ready to run.
+    #[must_use]
+    pub fn is_packed(&self) -> bool {
+        matches!(self.origin, Origin::Packed(..))
+    }
+
+    /// A stored tower, `vision` or `text`, where the model is packed.
+    ///
+    /// # Errors
+    /// [`BundleError::Packed`].
+    pub fn stored(&self, tower: &str) -> Result<Option<StoredTower>, BundleError> {
+        let Origin::Packed(path, packed) = &self.origin else { return Ok(None) };
+        let part = |name: &str| {
+            packed
+                .part(&format!("{tower}.{name}"))
+                .map_err(|source| BundleError::Packed { path: path.clone(), source })
+        };
+        Ok(Some(StoredTower {
+            path: path.clone(),
+            kernel: packed.kernel().to_owned(),
+            graph: part("graph.tar")?,
+            ops: part("ops.json")?,
+            weights: part("weights")?,
+        }))
+    }
+
+    /// Writes a packed model with this model's manifest and vocabulary, and two towers whose weights were
+    /// packed for a kernel: its parts are `graph`, `ops` and `weights` of each.
+    ///
+    /// # Errors
+    /// [`BundleError::Packed`], also where the file can't be written.
+    pub fn write_packed(
+        &self,
+        path: &Path,
+        kernel: &str,
+        towers: [(&str, [&[u8]; 3]); 2],
+    ) -> Result<(), BundleError> {
+        let failed = |source| BundleError::Packed { path: path.to_owned(), source };
+        let manifest = self.origin.read(MANIFEST, MANIFEST_BYTES_MAX);
+        let manifest = manifest.map_err(|error| failed(error.into()))?;
+        let vocabulary = self.tokenizer()?.bytes;
+        let names = towers.map(|(tower, _)| {
+            ["graph.tar", "ops.json", "weights"].map(|part| format!("{tower}.{part}"))
+        });
+        let file = self.manifest.vocabulary.file.as_str();
+        let mut parts: Vec<(&str, &[u8])> = vec![(MANIFEST, &manifest), (file, &vocabulary)];
+        for (names, (_, bytes)) in names.iter().zip(towers) {
+            parts.extend(names.iter().map(String::as_str).zip(bytes));
+        }
+        packed::write(path, kernel, &parts).map_err(failed)
+    }
+
     fn file(&self, meant: &FileDigest) -> Result<ModelFile, BundleError> {
         let path = self.origin.path(&meant.file);
         let bytes = self
@@ -184,7 +270,7 @@ impl Origin {
     fn path(&self, name: &str) -> PathBuf {
         match self {
             Self::BuiltIn(_) => Path::new("(built-in model)").join(name),
-            Self::Folder(folder) => folder.join(name),
+            Self::Folder(path) | Self::Packed(path, _) => path.join(name),
         }
     }
 
@@ -195,6 +281,9 @@ impl Origin {
                 .find(|(file, _)| *file == name)
                 .map(|(_, bytes)| Cow::Borrowed(*bytes))
                 .ok_or_else(|| io::ErrorKind::NotFound.into()),
+            Self::Packed(_, packed) => {
+                packed.part(name).map(|bytes| Cow::Owned(bytes.to_vec())).map_err(io::Error::other)
+            }
             Self::Folder(folder) => {
                 let path = folder.join(name);
                 if std::fs::metadata(&path)?.len() > bytes_max {

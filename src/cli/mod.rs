@@ -46,8 +46,8 @@ enum Command {
 /// The options that every command with a model has.
 #[derive(Args)]
 struct ModelArguments {
-    /// Folder of a model bundle (with a model.toml) [default: the built-in model]
-    #[arg(long, value_name = "DIR")]
+    /// Folder of a model bundle (with a model.toml), or a packed model [default: the built-in model]
+    #[arg(long, value_name = "DIR|FILE")]
     model: Option<PathBuf>,
     /// Arithmetic of the model's large products
     #[arg(long, value_enum, default_value_t)]

@@ -1,9 +1,11 @@
 //! `edgeclip model`: what a model is, and what of it becomes int8.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use clap::{Args, Subcommand};
 use edgeclip::encoder::Report;
-use edgeclip::pipeline::Model;
+use edgeclip::pipeline::{Model, ModelError};
 use serde::Serialize;
 
 use super::{Failure, ModelArguments, Outcome, print_json};
@@ -18,6 +20,22 @@ pub(super) struct Arguments {
 enum Command {
     /// Show what a model is, and what of it is computed in int8
     Info(InfoArguments),
+    /// Write a model as one file that starts at once
+    Pack(PackArguments),
+}
+
+#[derive(Args)]
+struct PackArguments {
+    /// The file to write
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Folder of a model bundle (with a model.toml) [default: the built-in model]
+    #[arg(long, value_name = "DIR")]
+    model: Option<PathBuf>,
+    /// The int8 kernel of the board that it is for: i8mm, dotprod (Cortex-A55, A76), neon (A53, A72),
+    /// avx512vnni, avx2 [default: this machine's]
+    #[arg(long = "for", value_name = "KERNEL")]
+    kernel: Option<String>,
 }
 
 #[derive(Args)]
@@ -46,6 +64,18 @@ struct Info<'a> {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     match &arguments.command {
         Command::Info(arguments) => info(arguments),
+        Command::Pack(arguments) => pack(arguments),
+    }
+}
+
+fn pack(arguments: &PackArguments) -> Result<Outcome, Failure> {
+    let model = Model::open(arguments.model.as_deref())?;
+    let kernel = arguments.kernel.as_deref().unwrap_or(model.compute().kernel().name());
+    match model.pack(&arguments.file, kernel) {
+        Err(error @ (ModelError::UnknownKernel { .. } | ModelError::IsPacked)) => {
+            Err(Failure::Usage(error.into()))
+        }
+        result => Ok(result.map(|()| Outcome::Done)?),
     }
 }
 

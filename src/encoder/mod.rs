@@ -3,8 +3,10 @@
 
 mod compute;
 mod engine;
+mod graph;
 mod lower;
 mod ops;
+mod packed;
 mod quantised;
 mod text;
 mod tower;
@@ -12,6 +14,7 @@ mod vision;
 
 pub use compute::{Compute, Options, Precision};
 pub use lower::{LeftInFloat, Report};
+pub use packed::PackedTower;
 pub use text::TextEncoder;
 pub use tower::NodeTime;
 pub use vision::ImageEncoder;
@@ -47,6 +50,12 @@ pub enum EncoderError {
     /// Int8 was asked for, and nothing in the graph can be int8.
     #[error("nothing in the {tower} graph can be int8: use --precision float")]
     NothingInt8 {
+        /// `vision` or `text`.
+        tower: &'static str,
+    },
+    /// Float was asked for, and the tower is stored in int8.
+    #[error("the packed {tower} tower is int8: --precision float needs the model that was packed")]
+    PackedIsInt8 {
         /// `vision` or `text`.
         tower: &'static str,
     },

@@ -104,21 +104,21 @@ impl Changes {
 fn integer_product(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractResult<bool> {
     let found = (|| {
         let quantised = names.producer(node.input.first()?, "DynamicQuantizeLinear")?;
+        let (x, x_scale) = (quantised.input.first()?, quantised.output.get(1)?);
         let cast = names.only_reader(node.output.first()?, "Cast")?;
         let scaled = names.only_reader(cast.output.first()?, "Mul")?;
-        let scales = scaled.input.iter().find(|input| *input != &cast.output[0])?;
-        let scales = names.producer(scales, "Mul")?;
-        let of_weights = scales.input.iter().find(|input| *input != &quantised.output[1])?;
-        let of_x = scales.input.contains(&quantised.output[1]);
+        let factor = scaled.input.iter().find(|input| Some(*input) != cast.output.first())?;
+        let factor = names.producer(factor, "Mul")?;
+        let of_weights = factor.input.iter().find(|input| *input != x_scale)?;
         let weights = names.constants.get(node.input.get(1)?.as_str())?;
         let scale = names.constants.get(of_weights.as_str())?;
         let zero = match node.input.get(3).filter(|name| !name.is_empty()) {
             Some(name) => Some(*names.constants.get(name.as_str())?),
             None => None,
         };
-        of_x.then_some((quantised, cast, scaled, *weights, *scale, zero))
+        factor.input.contains(x_scale).then_some((x, cast, scaled, *weights, *scale, zero))
     })();
-    let Some((quantised, cast, scaled, weights, scale, zero)) = found else { return Ok(false) };
+    let Some((x, cast, scaled, weights, scale, zero)) = found else { return Ok(false) };
     let is_matmul = node.op_type == "MatMulInteger";
     let axis = if is_matmul { weights.dims.len().saturating_sub(1) } else { 0 };
     let name = format!("{}.dequantised", weights.name);
@@ -126,7 +126,7 @@ fn integer_product(names: &Names, node: &NodeProto, changes: &mut Changes) -> Tr
     changes.gone.extend([node.output[0].clone(), cast.output[0].clone()]);
     let float = NodeProto {
         op_type: if is_matmul { "MatMul" } else { "Conv" }.into(),
-        input: vec![quantised.input[0].clone(), name],
+        input: vec![x.clone(), name],
         output: scaled.output.clone(),
         ..node.clone()
     };
@@ -139,15 +139,16 @@ fn dequantised(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractR
     let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {
         return Ok(false);
     };
-    if let Some(quantised) = names.producer(input, "QuantizeLinear") {
+    let quantised = names.producer(input, "QuantizeLinear");
+    if let Some(x) = quantised.and_then(|quantised| quantised.input.first()) {
         changes.gone.insert(output.clone());
         let is_result = names.graph.output.iter().any(|result| result.name == *output);
         // The graph's own names stay.
         let (from, to) = if is_result {
             changes.gone.insert(input.clone());
-            (&quantised.input[0], output)
+            (x, output)
         } else {
-            (output, &quantised.input[0])
+            (output, x)
         };
         changes.renamed.insert(from.clone(), to.clone());
         return Ok(true);
@@ -159,7 +160,8 @@ fn dequantised(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractR
     let (Some(values), Some(scale)) = (constant(0), constant(1)) else { return Ok(false) };
     let axis = node.attribute.iter().find(|attribute| attribute.name == "axis");
     let axis = axis.map_or(1, |attribute| attribute.i);
-    let axis = if axis < 0 { axis + values.dims.len() as i64 } else { axis } as usize;
+    let from_end = values.dims.len().saturating_sub(axis.unsigned_abs() as usize);
+    let axis = usize::try_from(axis).unwrap_or(from_end);
     changes.constants.push(dequantise(values, scale, constant(2), axis, output)?);
     changes.gone.insert(output.clone());
     Ok(true)
@@ -182,11 +184,11 @@ fn dequantise(
     }
     let inner: usize = dims.iter().skip(axis + 1).product();
     let at = |of: &[f32], place: usize| of[if of.len() == 1 { 0 } else { place / inner % size }];
-    let values = floats(values)?.into_iter().enumerate();
-    let floats = values.map(|(place, value)| (value - at(&zero, place)) * at(&scale, place));
+    let places = floats(values)?.into_iter().enumerate();
+    let floats = places.map(|(place, value)| (value - at(&zero, place)) * at(&scale, place));
     Ok(TensorProto {
         name: name.into(),
-        dims: dims.iter().map(|dim| *dim as i64).collect(),
+        dims: values.dims.clone(),
         data_type: DataType::Float as i32,
         raw_data: floats.flat_map(f32::to_le_bytes).collect(),
         ..TensorProto::default()

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use tract_onnx::prelude::*;
 
-use super::tower::{Size, Tower};
-use super::{Compute, EncoderError, Report};
+use super::graph::Size;
+use super::tower::Tower;
+use super::{Compute, EncoderError, PackedTower, Report};
 use crate::embedding::Embedding;
+use crate::gemm::Layout;
 use crate::tokenizer::TokenIds;
 
 /// Rows of one run: bounds the memory that a long list of prompts takes.
@@ -33,26 +35,56 @@ impl TextEncoder {
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
-        let load = |n| {
+        either_batch(|n| {
             let shape = [n, Size::Free("l")];
             let tower =
                 Tower::load("text", onnx, i64::datum_type(), &shape, embedding_dim, compute)?;
-            match tower.run(&[1, context_length], &vec![0_i64; context_length]) {
-                Err(EncoderError::Run { tower, reason }) => {
-                    let reason = format!("it takes fewer than {context_length} tokens: {reason}");
-                    Err(EncoderError::Shape { tower, reason })
-                }
-                _ => Ok(tower),
-            }
-        };
-        // Some graphs compute with both sizes in ways that tract can't follow: they get one text at a time.
-        let (tower, rows_max) = match load(Size::Free("n")) {
-            Err(EncoderError::Load { .. } | EncoderError::Shape { .. }) => {
-                (load(Size::Fixed(1))?, 1)
-            }
-            tower => (tower?, ROWS_MAX),
-        };
-        Ok(Self { vocabulary: tower.table_rows(), tower, rows_max })
+            Self::new(tower, context_length)
+        })
+    }
+
+    /// Lowers an ONNX graph to be stored, its weights packed for a kernel of that layout.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn pack(
+        onnx: &[u8],
+        context_length: usize,
+        embedding_dim: usize,
+        compute: &Compute,
+        layout: Layout,
+    ) -> Result<PackedTower, EncoderError> {
+        either_batch(|n| {
+            let shape = [n, Size::Free("l")];
+            let packed = Tower::pack("text", onnx, i64::datum_type(), &shape, compute, layout)?;
+            Self::load_packed(&packed, layout, context_length, embedding_dim, compute)?;
+            Ok(packed)
+        })
+    }
+
+    /// Makes a stored tower ready to run.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load), and [`EncoderError::PackedIsInt8`].
+    pub fn load_packed(
+        packed: &PackedTower,
+        layout: Layout,
+        context_length: usize,
+        embedding_dim: usize,
+        compute: &Compute,
+    ) -> Result<Self, EncoderError> {
+        let tower = Tower::load_packed("text", packed, layout, embedding_dim, compute)?;
+        Self::new(tower, context_length)
+    }
+
+    fn new(tower: Tower, context_length: usize) -> Result<Self, EncoderError> {
+        let longest = tower.run(&[1, context_length], &vec![0_i64; context_length]);
+        if let Err(EncoderError::Run { tower, reason }) = longest {
+            let reason = format!("it takes fewer than {context_length} tokens: {reason}");
+            return Err(EncoderError::Shape { tower, reason });
+        }
+        let (vocabulary, rows_max) = (tower.table_rows(), tower.rows().unwrap_or(ROWS_MAX));
+        Ok(Self { tower, rows_max, vocabulary })
     }
 
     /// The embeddings of several texts, in their order. Texts of one length run together, each at
@@ -96,5 +128,13 @@ impl TextEncoder {
                 Err(EncoderError::Shape { tower: "text", reason })
             }
         }
+    }
+}
+
+/// Some graphs compute with both sizes in ways that tract can't follow: they get one text at a time.
+fn either_batch<T>(load: impl Fn(Size) -> Result<T, EncoderError>) -> Result<T, EncoderError> {
+    match load(Size::Free("n")) {
+        Err(EncoderError::Load { .. } | EncoderError::Shape { .. }) => load(Size::Fixed(1)),
+        loaded => loaded,
     }
 }

@@ -1,19 +1,18 @@
-//! One ONNX graph, optimised and ready to run: what both towers share.
+//! One graph, ready to run: what both towers share.
 
-use std::io::Cursor;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
 use tract_onnx::tract_core::internal::DimLike;
-use tract_onnx::tract_core::transform::ModelTransform;
-use tract_onnx::tract_hir::infer::Factoid;
 
+use super::graph::{Size, read, reason};
 use super::lower::{Report, lower};
 use super::ops::{Attention, Product};
-use super::{Compute, EncoderError, Precision, quantised};
+use super::packed::{PackedTower, put_together, take_apart};
+use super::{Compute, EncoderError, Precision};
 use crate::embedding::Embedding;
+use crate::gemm::Layout;
 
 /// A graph with one input and one output, `[n, embedding_dim]`.
 pub(super) struct Tower {
@@ -38,15 +37,8 @@ pub struct NodeTime {
     pub time: Duration,
 }
 
-/// One size of an input: fixed, or free under a name.
-#[derive(Clone, Copy)]
-pub(super) enum Size {
-    Fixed(usize),
-    Free(&'static str),
-}
-
 impl Tower {
-    /// Parses a graph and optimises it for inputs of this type and shape.
+    /// Reads a graph and makes it ready to run.
     pub(super) fn load(
         name: &'static str,
         onnx: &[u8],
@@ -56,54 +48,68 @@ impl Tower {
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
         let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
-        let misfit = |reason| EncoderError::Shape { tower: name, reason };
-        let mut proto =
-            tract_onnx::onnx().proto_model_for_read(&mut Cursor::new(onnx)).map_err(load)?;
-        let graph = proto.graph.as_mut().ok_or_else(|| misfit("it has no graph".into()))?;
-        // What an exporter notes of inner shapes bears its own names for free sizes; they are derived anew.
-        graph.value_info.clear();
-        let dequantised = quantised::to_float(graph).map_err(load)?;
-        if dequantised > 0 && compute.precision() == Precision::Float {
-            log::warn!(
-                "the {name} graph was quantised; {dequantised} of its products become float"
-            );
+        let mut model = read(name, onnx, datum, shape)?;
+        let mut report = Report::default();
+        if compute.precision() == Precision::Float {
+            model.declutter().map_err(load)?;
+        } else {
+            let layout = compute.kernel().layout();
+            (model, report) = lower(model, &compute.engine(), layout).map_err(load)?;
         }
-        let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(load)?;
-        drop(proto);
-        let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
-        if (inputs, outputs) != (1, 1) {
-            let found = format!("it has {inputs} inputs and {outputs} outputs, one each is meant");
-            return Err(misfit(found));
-        }
-        check_input(model.input_fact(0).map_err(load)?, datum, shape).map_err(misfit)?;
-
-        let dims: TVec<TDim> = shape
-            .iter()
-            .map(|size| match size {
-                Size::Fixed(size) => size.to_dim(),
-                Size::Free(symbol) => model.sym(symbol).to_dim(),
-            })
-            .collect();
-        // A graph of half floats reads them as well; made float below, it does not.
-        let is_half =
-            model.input_fact(0).map_err(load)?.datum_type.concretize() == Some(f16::datum_type());
-        let given = if is_half { f16::datum_type() } else { datum };
-        model.set_input_fact(0, InferenceFact::dt_shape(given, dims)).map_err(load)?;
-        // The declared output may bear the exporter's names for free sizes; ours are derived anew.
-        model.set_output_fact(0, InferenceFact::default()).map_err(load)?;
-        let mut model = model.into_typed().map_err(load)?;
-        let single = FloatPrecisionTranslator::new(f16::datum_type(), f32::datum_type());
-        single.transform(&mut model).map_err(load)?;
-        let (model, report) = match compute.precision() {
-            Precision::Float => (model.into_optimized().map_err(load)?, Report::default()),
-            _ => lower(model, &compute.engine()).map_err(load)?,
-        };
         if compute.precision() == Precision::Int8 && report.products == 0 {
             return Err(EncoderError::NothingInt8 { tower: name });
         }
+        Self::ready(name, model, embedding_dim, report)
+    }
+
+    /// Reads a graph and lowers it to be stored, its weights packed for a kernel of that layout.
+    pub(super) fn pack(
+        name: &'static str,
+        onnx: &[u8],
+        datum: DatumType,
+        shape: &[Size],
+        compute: &Compute,
+        layout: Layout,
+    ) -> Result<PackedTower, EncoderError> {
+        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let model = read(name, onnx, datum, shape)?;
+        let (model, report) = lower(model, &compute.engine(), layout).map_err(load)?;
+        take_apart(model, report).map_err(load)
+    }
+
+    /// Makes a stored tower ready to run.
+    pub(super) fn load_packed(
+        name: &'static str,
+        packed: &PackedTower,
+        layout: Layout,
+        embedding_dim: usize,
+        compute: &Compute,
+    ) -> Result<Self, EncoderError> {
+        if compute.precision() == Precision::Float {
+            return Err(EncoderError::PackedIsInt8 { tower: name });
+        }
+        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let (model, report) = put_together(packed, layout, &compute.engine()).map_err(load)?;
+        Self::ready(name, model, embedding_dim, report)
+    }
+
+    fn ready(
+        name: &'static str,
+        mut model: TypedModel,
+        embedding_dim: usize,
+        report: Report,
+    ) -> Result<Self, EncoderError> {
+        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let misfit = |reason| EncoderError::Shape { tower: name, reason };
+        model.optimize().map_err(load)?;
         check_output(model.output_fact(0).map_err(load)?, embedding_dim).map_err(misfit)?;
         let plan = model.into_runnable().map_err(load)?;
         Ok(Self { name, plan, embedding_dim, report })
+    }
+
+    /// Rows of a run, where the graph takes one number of them alone.
+    pub(super) fn rows(&self) -> Option<usize> {
+        self.plan.model().input_fact(0).ok()?.shape[0].to_usize().ok()
     }
 
     /// What became int8; nothing in a tower of floats.
@@ -181,34 +187,6 @@ impl Tower {
     }
 }
 
-/// The graph's declared input agrees with what it will be given.
-fn check_input(declared: &InferenceFact, datum: DatumType, shape: &[Size]) -> Result<(), String> {
-    let fits =
-        |declared| declared == datum || (declared, datum) == (f16::datum_type(), f32::datum_type());
-    if declared.datum_type.concretize().is_some_and(|declared| !fits(declared)) {
-        return Err(format!("its input is {:?}, {datum:?} is meant", declared.datum_type));
-    }
-    let Some(dims) = declared.shape.concretize() else { return Ok(()) };
-    let fits = dims.len() == shape.len()
-        && dims.iter().zip(shape).all(|(dim, size)| match (dim.to_usize(), size) {
-            (Ok(declared), Size::Fixed(given)) => declared == *given,
-            (Ok(_), Size::Free(_)) => false,
-            (Err(_), _) => true,
-        });
-    if fits {
-        return Ok(());
-    }
-    let wanted = shape.iter().map(|size| match size {
-        Size::Fixed(size) => size.to_string(),
-        Size::Free(name) => (*name).to_owned(),
-    });
-    let [declared, wanted] = [
-        dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-        wanted.collect::<Vec<_>>().join(", "),
-    ];
-    Err(format!("its input is [{declared}], [{wanted}] is meant"))
-}
-
 /// The optimised graph gives `[n, embedding_dim]` floats.
 fn check_output(fact: &TypedFact, embedding_dim: usize) -> Result<(), String> {
     let fits = fact.datum_type == f32::datum_type()
@@ -231,14 +209,4 @@ fn macs(node: &TypedNode, inputs: &[TValue]) -> u64 {
         0
     };
     count as u64
-}
-
-/// tract's chain of causes on one line; it may quote whole tensors, so it ends somewhere.
-fn reason(error: &TractError) -> String {
-    const CHARS_MAX: usize = 300;
-    let text = format!("{error:#}").replace('\n', " ");
-    match text.char_indices().nth(CHARS_MAX) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text,
-    }
 }

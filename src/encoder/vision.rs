@@ -2,9 +2,11 @@
 
 use tract_onnx::prelude::*;
 
-use super::tower::{NodeTime, Size, Tower};
-use super::{Compute, EncoderError, Report};
+use super::graph::Size;
+use super::tower::{NodeTime, Tower};
+use super::{Compute, EncoderError, PackedTower, Report};
 use crate::embedding::Embedding;
+use crate::gemm::Layout;
 use crate::preprocess::PixelValues;
 
 /// Turns pixel values into embeddings, one picture at a time.
@@ -28,6 +30,35 @@ impl ImageEncoder {
         // A fixed batch of one lets tract settle every shape before the first frame.
         let shape = [1, 3, image_size, image_size].map(Size::Fixed);
         let tower = Tower::load("vision", onnx, f32::datum_type(), &shape, embedding_dim, compute)?;
+        Ok(Self { tower, image_size })
+    }
+
+    /// Lowers an ONNX graph to be stored, its weights packed for a kernel of that layout.
+    ///
+    /// # Errors
+    /// [`EncoderError::Load`] and [`EncoderError::Shape`].
+    pub fn pack(
+        onnx: &[u8],
+        image_size: usize,
+        compute: &Compute,
+        layout: Layout,
+    ) -> Result<PackedTower, EncoderError> {
+        let shape = [1, 3, image_size, image_size].map(Size::Fixed);
+        Tower::pack("vision", onnx, f32::datum_type(), &shape, compute, layout)
+    }
+
+    /// Makes a stored tower ready to run.
+    ///
+    /// # Errors
+    /// [`EncoderError::Load`], [`EncoderError::Shape`] and [`EncoderError::PackedIsInt8`].
+    pub fn load_packed(
+        packed: &PackedTower,
+        layout: Layout,
+        image_size: usize,
+        embedding_dim: usize,
+        compute: &Compute,
+    ) -> Result<Self, EncoderError> {
+        let tower = Tower::load_packed("vision", packed, layout, embedding_dim, compute)?;
         Ok(Self { tower, image_size })
     }
 

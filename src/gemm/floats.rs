@@ -4,6 +4,8 @@
 //! order, so that every CPU gives the same bits.
 #![expect(clippy::inline_always, reason = "what is not inlined is compiled for narrow vectors")]
 
+use serde::{Deserialize, Serialize};
+
 use super::kernels::vectorised;
 
 /// 1.5 * 2^23: added to a small float, it leaves the nearest integer (ties to even) in the low bits.
@@ -115,7 +117,8 @@ vectorised! {
 }
 
 /// What an epilogue applies to a product with its bias.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// `x`
     None,

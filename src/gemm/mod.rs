@@ -18,6 +18,8 @@ pub use norm::LayerNorm;
 pub use pack::{INT8_MAX, K_MAX, PackedRows, PackedWeights, Panels};
 pub use workers::Workers;
 
+use serde::{Deserialize, Serialize};
+
 use floats::{add, scale};
 use kernels::Operands;
 use pack::Tile;
@@ -64,7 +66,8 @@ pub struct Epilogue<'a> {
 }
 
 /// When a residual is added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Place {
     /// Before the activation, as residual networks do.
     BeforeActivation,

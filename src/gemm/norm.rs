@@ -28,6 +28,24 @@ impl LayerNorm {
         self.gain.len()
     }
 
+    /// `[width]`
+    #[must_use]
+    pub fn gain(&self) -> &[f32] {
+        &self.gain
+    }
+
+    /// `[width]`
+    #[must_use]
+    pub fn bias(&self) -> &[f32] {
+        &self.bias
+    }
+
+    /// What is added to the variance.
+    #[must_use]
+    pub fn epsilon(&self) -> f32 {
+        self.epsilon
+    }
+
     /// `(row - mean) / sqrt(variance + epsilon) * gain + bias`, into `out`.
     ///
     /// # Panics

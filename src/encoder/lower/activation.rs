@@ -6,7 +6,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 
-use super::{Change, Lowering, replace, uniform};
+use super::{Change, replace, uniform};
 use crate::encoder::ops::Product;
 use crate::gemm::{Activation, Place};
 
@@ -23,7 +23,7 @@ const KNOWN: [Activation; 4] =
 
 /// A function of a product's result alone, value by value, becomes its activation, if it is one.
 pub(super) fn take(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,

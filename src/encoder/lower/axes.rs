@@ -3,7 +3,7 @@
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::AxisOp;
 
-use super::{Change, Lowering, only_successor, replace};
+use super::{Change, only_successor, replace};
 use crate::encoder::ops::{Attention, Norm, Product};
 
 /// Wires moves, as few as there need be, after which axis `order[i]` of the outlet is axis `i`.
@@ -59,7 +59,7 @@ fn absorb(
 }
 
 pub(super) fn absorb_after_product(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     _: &str,
@@ -69,7 +69,7 @@ pub(super) fn absorb_after_product(
 }
 
 pub(super) fn absorb_after_attention(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     _: &str,
@@ -79,7 +79,7 @@ pub(super) fn absorb_after_attention(
 }
 
 pub(super) fn absorb_after_norm(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     _: &str,
@@ -90,7 +90,7 @@ pub(super) fn absorb_after_norm(
 
 /// A product doesn't care for the shape of what it reads, as long as the values come in order.
 pub(super) fn absorb_before(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,

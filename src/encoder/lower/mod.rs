@@ -3,6 +3,7 @@
 //!
 //! The rules read decluttered graphs, in which tract has brought the many ways of writing a thing to
 //! few: a linear layer is an `EinSum` with a constant, a layer norm ends in `RmsNorm`.
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "tract says what a rule's arguments are")]
 
 mod activation;
 mod attention;
@@ -46,7 +47,7 @@ impl Lowering {
     }
 }
 
-/// A rule in the form that tract wants.
+/// A rule that knows the graph's lowering, in the form that tract wants.
 fn rule<O: 'static>(
     ctx: &Rc<Lowering>,
     rule: fn(&Lowering, &TypedModel, &TypedNode, &str, &O) -> Change,
@@ -55,10 +56,11 @@ fn rule<O: 'static>(
     move |(), model, node, name, op| rule(&ctx, model, node, name, op)
 }
 
-/// Lowers a graph and makes it ready to run.
+/// Lowers a graph, its weights packed for a kernel of that layout.
 pub(super) fn lower(
     mut model: TypedModel,
     engine: &Arc<Engine>,
+    layout: Layout,
 ) -> TractResult<(TypedModel, Report)> {
     let ctx = Rc::new(Lowering { engine: Arc::clone(engine), refusals: RefCell::default() });
     model.declutter()?;
@@ -69,51 +71,41 @@ pub(super) fn lower(
         .rewrite(&(), &mut model)?;
     let with_bias = || {
         Rewriter::default()
-            .with_rule_for("bias", rule(&ctx, product::take_bias))
-            .with_rule_for("gain", rule(&ctx, product::take_gain))
+            .with_rule_for("bias", product::take_bias)
+            .with_rule_for("gain", product::take_gain)
     };
     with_bias().rewrite(&(), &mut model)?;
     Rewriter::default()
-        .with_rule_for("siblings", rule(&ctx, product::merge_siblings))
+        .with_rule_for("siblings", product::merge_siblings)
         .rewrite(&(), &mut model)?;
     Rewriter::default()
         .with_rule_for("attention", rule(&ctx, attention::lower))
         .rewrite(&(), &mut model)?;
-    // Moves of axes that the rules above have put in meet here, and go.
-    Rewriter::default()
-        .with_rule_for("moves past one", rule(&ctx, moves::past_element_wise))
-        .with_rule_for("moves past two", rule(&ctx, moves::past_binary))
-        .with_rule_for("moves past a reduction", rule(&ctx, moves::past_reduce))
-        .with_rule_for("moves past a pool", rule(&ctx, moves::past_pool))
-        .with_rule_for("moves past a reshape", rule(&ctx, moves::past_reshape))
-        .rewrite(&(), &mut model)?;
-    model.declutter()?;
+    settle_moves(&mut model)?;
     with_bias()
-        .with_rule_for("axes after a product", rule(&ctx, axes::absorb_after_product))
-        .with_rule_for("axes after attention", rule(&ctx, axes::absorb_after_attention))
-        .with_rule_for("axes after a norm", rule(&ctx, axes::absorb_after_norm))
-        .with_rule_for("axes before a product", rule(&ctx, axes::absorb_before))
-        .with_rule_for("activation", rule(&ctx, activation::take))
-        .with_rule_for("residual", rule(&ctx, product::take_residual))
-        .with_rule_for("norm in a product", rule(&ctx, norm::take))
+        .with_rule_for("axes after a product", axes::absorb_after_product)
+        .with_rule_for("axes after attention", axes::absorb_after_attention)
+        .with_rule_for("axes after a norm", axes::absorb_after_norm)
+        .with_rule_for("axes before a product", axes::absorb_before)
+        .with_rule_for("activation", activation::take)
+        .with_rule_for("residual", product::take_residual)
+        .with_rule_for("norm in a product", norm::take)
         .rewrite(&(), &mut model)?;
-    if std::env::var("DUMP2").is_ok() {
-        for id in model.eval_order()? {
-            let n = model.node(id);
-            println!(
-                "{id} {} {} <- {:?} {:?} {}",
-                n.op.name(),
-                n.name,
-                n.inputs,
-                n.outputs[0].fact.shape,
-                n.op.info()?.join(";").chars().take(80).collect::<String>()
-            );
-        }
-    }
-    pack(&mut model, engine.kernel().layout());
+    pack(&mut model, layout);
     let report = Report::of(&model, &ctx.refusals.borrow())?;
-    model.optimize()?;
     Ok((model, report))
+}
+
+/// Brings moves of axes to where they meet each other, and go.
+pub(super) fn settle_moves(model: &mut TypedModel) -> TractResult<()> {
+    Rewriter::default()
+        .with_rule_for("moves past one", moves::past_element_wise)
+        .with_rule_for("moves past two", moves::past_binary)
+        .with_rule_for("moves past a reduction", moves::past_reduce)
+        .with_rule_for("moves past a pool", moves::past_pool)
+        .with_rule_for("moves past a reshape", moves::past_reshape)
+        .rewrite(&(), model)?;
+    model.declutter()
 }
 
 /// Quantises all weights.

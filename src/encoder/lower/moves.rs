@@ -8,7 +8,7 @@ use tract_onnx::tract_core::ops::cnn::SumPool;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::nn::{DataFormat, Reduce};
 
-use super::{Change, Lowering};
+use super::Change;
 
 /// The move that gives an outlet, and what it moves.
 fn moved(model: &TypedModel, outlet: OutletId) -> Option<(AxisOp, OutletId)> {
@@ -42,7 +42,7 @@ fn past(
 }
 
 pub(super) fn past_element_wise(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     _: &str,
@@ -55,7 +55,7 @@ pub(super) fn past_element_wise(
 }
 
 pub(super) fn past_reduce(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     _: &str,
@@ -73,7 +73,7 @@ pub(super) fn past_reduce(
 /// Operations of two: of operands that are moved alike, of constants, and of those that somebody wants
 /// moved back anyway.
 pub(super) fn past_binary(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,
@@ -105,7 +105,7 @@ pub(super) fn past_binary(
 
 /// A pool reads channels last as well as first.
 pub(super) fn past_pool(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     _: &str,
@@ -124,7 +124,7 @@ pub(super) fn past_pool(
 
 /// Axes behind the one that was moved to the front may be split and merged before it is.
 pub(super) fn past_reshape(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     _: &str,

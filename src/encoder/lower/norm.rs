@@ -97,7 +97,7 @@ fn along<'a, Op: BinMiniOp>(
 
 /// A product norms its own rows, where nobody else wants them.
 pub(super) fn take(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,

@@ -184,7 +184,7 @@ fn constant_by_channel<'a>(
 
 /// A constant that is added becomes the bias.
 pub(super) fn take_bias(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,
@@ -198,7 +198,7 @@ pub(super) fn take_bias(
 
 /// A constant that is multiplied with goes into the weights.
 pub(super) fn take_gain(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,
@@ -217,7 +217,7 @@ pub(super) fn take_gain(
 
 /// A sum with another tensor of the same shape becomes the residual.
 pub(super) fn take_residual(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,
@@ -244,7 +244,7 @@ pub(super) fn take_residual(
 /// Products of the same rows become one, so that these are normed and quantised once; the results are
 /// slices of its result, which attention reads where they are.
 pub(super) fn merge_siblings(
-    _: &Lowering,
+    (): &(),
     model: &TypedModel,
     node: &TypedNode,
     name: &str,

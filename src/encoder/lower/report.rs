@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::Conv;
 use tract_onnx::tract_core::ops::einsum::EinSum;
@@ -11,7 +11,7 @@ use tract_onnx::tract_core::ops::nn::{RmsNorm, Softmax};
 use crate::encoder::ops::{Attention, Norm, Product};
 
 /// What lowering made of a tower.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Report {
     /// Products in int8, convolutions among them.
     pub products: usize,
@@ -32,7 +32,7 @@ pub struct Report {
 }
 
 /// A node that stays in tract's own float operators.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LeftInFloat {
     /// The node's name in the graph.
     pub name: String,

@@ -1,7 +1,9 @@
 //! Patches of a picture as the rows of a product: what makes a convolution one ("im2col").
 
+use serde::{Deserialize, Serialize};
+
 /// Which patches, of which pictures. Windows begin `pad` cells before the picture, where there is zero.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::encoder) struct Patches {
     pub(in crate::encoder) channels: usize,
     /// Rows and columns of the picture.

@@ -1,0 +1,103 @@
+//! An ONNX graph, read and typed for one input of known sizes.
+
+use std::io::Cursor;
+
+use tract_onnx::prelude::*;
+use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
+use tract_onnx::tract_core::internal::DimLike;
+use tract_onnx::tract_core::transform::ModelTransform;
+use tract_onnx::tract_hir::infer::Factoid;
+
+use super::{EncoderError, quantised};
+
+/// One size of an input: fixed, or free under a name.
+#[derive(Clone, Copy)]
+pub(super) enum Size {
+    Fixed(usize),
+    Free(&'static str),
+}
+
+/// Reads a graph of floats, or one that stands for such a graph, for inputs of this type and shape.
+pub(super) fn read(
+    name: &'static str,
+    onnx: &[u8],
+    datum: DatumType,
+    shape: &[Size],
+) -> Result<TypedModel, EncoderError> {
+    let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+    let misfit = |reason| EncoderError::Shape { tower: name, reason };
+    let mut proto =
+        tract_onnx::onnx().proto_model_for_read(&mut Cursor::new(onnx)).map_err(load)?;
+    let graph = proto.graph.as_mut().ok_or_else(|| misfit("it has no graph".into()))?;
+    // What an exporter notes of inner shapes bears its own names for free sizes; they are derived anew.
+    graph.value_info.clear();
+    let dequantised = quantised::to_float(graph).map_err(load)?;
+    if dequantised > 0 {
+        log::info!("the {name} graph was quantised: {dequantised} of its parts are read as float");
+    }
+    let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(load)?;
+    drop(proto);
+    let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
+    if (inputs, outputs) != (1, 1) {
+        let found = format!("it has {inputs} inputs and {outputs} outputs, one each is meant");
+        return Err(misfit(found));
+    }
+    check_input(model.input_fact(0).map_err(load)?, datum, shape).map_err(misfit)?;
+
+    let dims: TVec<TDim> = shape
+        .iter()
+        .map(|size| match size {
+            Size::Fixed(size) => size.to_dim(),
+            Size::Free(symbol) => model.sym(symbol).to_dim(),
+        })
+        .collect();
+    // A graph of half floats reads them as well; made float below, it does not.
+    let is_half =
+        model.input_fact(0).map_err(load)?.datum_type.concretize() == Some(f16::datum_type());
+    let given = if is_half { f16::datum_type() } else { datum };
+    model.set_input_fact(0, InferenceFact::dt_shape(given, dims)).map_err(load)?;
+    // The declared output may bear the exporter's names for free sizes; ours are derived anew.
+    model.set_output_fact(0, InferenceFact::default()).map_err(load)?;
+    let mut model = model.into_typed().map_err(load)?;
+    let single = FloatPrecisionTranslator::new(f16::datum_type(), f32::datum_type());
+    single.transform(&mut model).map_err(load)?;
+    Ok(model)
+}
+
+/// The graph's declared input agrees with what it will be given.
+fn check_input(declared: &InferenceFact, datum: DatumType, shape: &[Size]) -> Result<(), String> {
+    let fits =
+        |declared| declared == datum || (declared, datum) == (f16::datum_type(), f32::datum_type());
+    if declared.datum_type.concretize().is_some_and(|declared| !fits(declared)) {
+        return Err(format!("its input is {:?}, {datum:?} is meant", declared.datum_type));
+    }
+    let Some(dims) = declared.shape.concretize() else { return Ok(()) };
+    let fits = dims.len() == shape.len()
+        && dims.iter().zip(shape).all(|(dim, size)| match (dim.to_usize(), size) {
+            (Ok(declared), Size::Fixed(given)) => declared == *given,
+            (Ok(_), Size::Free(_)) => false,
+            (Err(_), _) => true,
+        });
+    if fits {
+        return Ok(());
+    }
+    let wanted = shape.iter().map(|size| match size {
+        Size::Fixed(size) => size.to_string(),
+        Size::Free(name) => (*name).to_owned(),
+    });
+    let [declared, wanted] = [
+        dims.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+        wanted.collect::<Vec<_>>().join(", "),
+    ];
+    Err(format!("its input is [{declared}], [{wanted}] is meant"))
+}
+
+/// tract's chain of causes on one line; it may quote whole tensors, so it ends somewhere.
+pub(super) fn reason(error: &TractError) -> String {
+    const CHARS_MAX: usize = 300;
+    let text = format!("{error:#}").replace('\n', " ");
+    match text.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
