@@ -15,7 +15,7 @@ const SIZE: u32 = 16;
 const DIM: usize = 24;
 const CONTEXT: usize = 12;
 const END: i64 = 39;
-const SEEDS: [usize; 3] = [1, 2, 3];
+const SEEDS: [u32; 3] = [1, 2, 3];
 
 /// Least cosine to ONNX Runtime on the same file. In float, only half floats differ. In int8, towers this
 /// narrow have few values to average over, and where ONNX Runtime computes in int8 as well, both err.
@@ -85,16 +85,17 @@ fn compute(precision: Precision) -> Compute {
 }
 
 /// As `pixels` of the generator.
-fn picture(seed: usize) -> Frame {
+fn picture(seed: u32) -> Frame {
     let pixel = |at: u64| {
-        let mixed = at * 2_654_435_761 + seed as u64 * 40503 * at * at;
+        let mixed = at * 2_654_435_761 + u64::from(seed) * 40503 * at * at;
         (mixed >> 7) as u8
     };
     Frame::new(SIZE, SIZE, (0..u64::from(SIZE * SIZE * 3)).map(pixel).collect()).unwrap()
 }
 
-fn token_ids(seed: usize) -> TokenIds {
-    let words = (0..seed as i64 + 2).map(|at| (7 * at + seed as i64) % (END - 1));
+fn token_ids(seed: u32) -> TokenIds {
+    let seed = i64::from(seed);
+    let words = (0..seed + 2).map(|at| (7 * at + seed) % (END - 1));
     TokenIds::new([END - 1].into_iter().chain(words).chain([END]).collect())
 }
 
