@@ -10,7 +10,8 @@ cd "$(dirname "$0")/../.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 ln -s "$drawings" "$work/drawings"
-train() { python models/edgeclip-mini/train.py --smoke --data "$data" --work "$work" --out "$work/bundle"; }
+# In the place of its subshell, so that to kill the one is to kill the other.
+train() { exec python models/edgeclip-mini/train.py --smoke --data "$data" --work "$work" --out "$work/bundle"; }
 
 # Killed after its first checkpoint, it goes on from there.
 mkdir -p "$work/bundle"
