@@ -13,7 +13,8 @@ fn main() {
     let [folder, count, kernel @ ..] = &*arguments else { return };
     let count: usize = count.parse().expect("a number of frames");
     let kernel = kernel.first().cloned();
-    let options = Options { precision: Precision::Int8, threads: Some(1), kernel };
+    let options =
+        Options { precision: Precision::Int8, threads: Some(1), kernel, ..Options::default() };
     let model = Model::open_with(Some(&PathBuf::from(folder)), &options).expect("a model bundle");
     let side = model.bundle().manifest().preprocess.image_size;
     let pixels =

@@ -81,7 +81,7 @@ fn folder() -> PathBuf {
 }
 
 fn compute(precision: Precision) -> Compute {
-    Compute::start(&Options { precision, threads: Some(2), kernel: None }).unwrap()
+    Compute::start(&Options { precision, threads: Some(2), ..Options::default() }).unwrap()
 }
 
 /// As `pixels` of the generator.

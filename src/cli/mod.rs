@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use edgeclip::encoder;
+use edgeclip::encoder::{self, Cores};
 use edgeclip::pipeline::Model;
 use serde::Serialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -52,9 +52,12 @@ struct ModelArguments {
     /// Arithmetic of the model's large products
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
-    /// Threads to compute on [default: one on each core]
+    /// Threads to compute on [default: one on each of the cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
+    /// Cores to compute on, such as 4-7 [default: the big ones, where a chip has two kinds]
+    #[arg(long, value_name = "LIST")]
+    cores: Option<Cores>,
     /// Int8 kernel, by name [default: the fastest that this CPU has]
     #[arg(long, value_name = "NAME")]
     kernel: Option<String>,
@@ -79,7 +82,8 @@ impl ModelArguments {
             Precision::Int8 => encoder::Precision::Int8,
         };
         let threads = self.threads.map(usize::from);
-        let options = encoder::Options { precision, threads, kernel: self.kernel.clone() };
+        let (cores, kernel) = (self.cores.clone(), self.kernel.clone());
+        let options = encoder::Options { precision, threads, cores, kernel };
         Ok(Model::open_with(self.model.as_deref(), &options)?)
     }
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 use serde::Serialize;
 
 use super::EncoderError;
+use super::cores::Cores;
 use super::engine::{Engine, SharedWorkers};
 use crate::gemm::{Kernel, Workers, choose_kernel};
 
@@ -26,8 +27,11 @@ pub enum Precision {
 pub struct Options {
     /// Arithmetic of the large products.
     pub precision: Precision,
-    /// Threads, the caller's included; none for one on each core.
+    /// Threads, the caller's included; none for one on each of the cores.
     pub threads: Option<usize>,
+    /// Cores for the threads, the one that calls [`Compute::start`] included; none for the big ones of a chip
+    /// with two kinds, and any where all are alike.
+    pub cores: Option<Cores>,
     /// An int8 kernel by name; none for the fastest that the CPU has.
     pub kernel: Option<String>,
 }
@@ -45,12 +49,19 @@ impl Compute {
     /// Chooses a kernel and starts threads.
     ///
     /// # Errors
-    /// [`EncoderError::Kernel`] and [`EncoderError::Threads`].
+    /// [`EncoderError::Kernel`], [`EncoderError::Threads`], and [`EncoderError::Cores`] where none of them is there.
     pub fn start(options: &Options) -> Result<Self, EncoderError> {
         let kernel = choose_kernel(options.kernel.as_deref())?;
-        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = options.threads.unwrap_or_else(cores);
-        let workers = Workers::start(threads).map_err(EncoderError::Threads)?;
+        let cores = options.cores.clone().or_else(Cores::big);
+        let available = || std::thread::available_parallelism().map_or(1, usize::from);
+        let of_cores = || cores.as_ref().map_or_else(available, Cores::count);
+        let threads = options.threads.unwrap_or_else(of_cores);
+        if let Some(cores) = &cores {
+            cores.pin().map_err(EncoderError::Cores)?;
+        }
+        // What the calling thread could do, the others can.
+        let pin = move || drop(cores.as_ref().map(Cores::pin));
+        let workers = Workers::start_with(threads, pin).map_err(EncoderError::Threads)?;
         log::info!("int8 kernel {}, {threads} threads", kernel.name());
         let workers = Arc::new(Mutex::new(workers));
         Ok(Self { precision: options.precision, kernel, threads, workers })

@@ -2,6 +2,7 @@
 //! goes out. The only folder that names tract.
 
 mod compute;
+mod cores;
 mod engine;
 mod graph;
 mod lower;
@@ -13,6 +14,7 @@ mod tower;
 mod vision;
 
 pub use compute::{Compute, Options, Precision};
+pub use cores::{Cores, NoCores};
 pub use lower::{LeftInFloat, Report};
 pub use packed::PackedTower;
 pub use text::TextEncoder;
@@ -62,6 +64,9 @@ pub enum EncoderError {
     /// A kernel was asked for that the CPU lacks.
     #[error(transparent)]
     Kernel(#[from] crate::gemm::NoKernel),
+    /// The cores that were asked for are not there, or not for this process.
+    #[error("can't compute on these cores")]
+    Cores(#[source] std::io::Error),
     /// The system gave no threads.
     #[error("can't start worker threads")]
     Threads(#[source] std::io::Error),

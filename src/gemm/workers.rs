@@ -149,6 +149,17 @@ impl Workers {
     /// # Errors
     /// Where the system can't start a thread.
     pub fn start(threads: usize) -> std::io::Result<Self> {
+        Self::start_with(threads, || {})
+    }
+
+    /// As [`start`](Self::start); each thread calls `setup` first.
+    ///
+    /// # Errors
+    /// Where the system can't start a thread.
+    pub fn start_with(
+        threads: usize,
+        setup: impl Fn() + Clone + Send + 'static,
+    ) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             round: AtomicUsize::new(0),
             inside: AtomicUsize::new(0),
@@ -159,9 +170,12 @@ impl Workers {
         });
         let mut workers = Self { shared, threads: vec![] };
         for number in 1..threads {
-            let shared = Arc::clone(&workers.shared);
-            let thread =
-                Builder::new().name(format!("worker {number}")).spawn(move || shared.serve())?;
+            let (shared, setup) = (Arc::clone(&workers.shared), setup.clone());
+            let serve = move || {
+                setup();
+                shared.serve();
+            };
+            let thread = Builder::new().name(format!("worker {number}")).spawn(serve)?;
             workers.threads.push(thread);
         }
         Ok(workers)
