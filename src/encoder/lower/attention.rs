@@ -242,7 +242,7 @@ fn fused(
     let Some((q, k, places)) = queries_and_keys(model, logits.einsum, key)? else {
         return Ok(Err("its first product is not one of queries and keys".into()));
     };
-    let Some((v, order)) = values(model, weighted, softmax, &places)? else {
+    let Some((v, made)) = values(model, weighted, softmax, &places)? else {
         return Ok(Err("its second product is not one of weights and values".into()));
     };
     let sizes_agree = [k.head_width(), v.head_width()] == [q.head_width(), q.head_width()]
@@ -273,11 +273,12 @@ fn fused(
     else {
         return Ok(Err("a head's values are not side by side".into()));
     };
-    // The result in the op's own order, axes that are not there left out.
-    let sizes = [batch.clone(), q.tokens(), heads.to_dim(), head_width.to_dim()];
-    let absent = 2 - places.shared.len();
-    let is_there = |axis: &usize| absent == 0 || *axis != 0 && (absent == 1 || *axis != 2);
-    let shape: TVec<TDim> = (0..4).filter(is_there).map(|axis| sizes[axis].clone()).collect();
+    let result = &weighted.outputs[0].fact.shape;
+    let shape: TVec<TDim> = made.iter().map(|place| result[*place].clone()).collect();
+    let mut order: TVec<usize> = tvec![0; made.len()];
+    for (at, to) in made.into_iter().enumerate() {
+        order[to] = at;
+    }
     let attention = Attention {
         engine: Arc::clone(&ctx.engine),
         operands: [q_operand, k_operand, v_operand],
@@ -311,6 +312,8 @@ fn queries_and_keys(
         match (axis.inputs[q].len(), axis.inputs[k].len()) {
             (0, 1) if place == key => {}
             (1, 0) if query.is_none() => query = Some(place),
+            // One batch, or one head, needs no axis.
+            (1, 1) if node.outputs[0].fact.shape[place].is_one() => {}
             (1, 1) => shared.push(place),
             _ => return Ok(None),
         }
@@ -336,8 +339,8 @@ fn queries_and_keys(
     Ok(Some((queries, keys, Places { query, key, shared })))
 }
 
-/// The other side of the second product, and the order of the result's axes: where each comes from in
-/// `[batch, queries, heads, head_width]`, without those that are not there.
+/// The other side of the second product, and which of the result's axes are those of the op's own, in
+/// their order: axes of one, then `[batch, queries, heads, head_width]` without those that are not there.
 fn values(
     model: &TypedModel,
     node: &TypedNode,
@@ -367,18 +370,18 @@ fn values(
     else {
         return Ok(None);
     };
-    let made: TVec<usize> = match *shared_out {
-        [batch, head] => tvec![batch, query_out, head, width.outputs[0][0]],
-        [head] => tvec![query_out, head, width.outputs[0][0]],
-        _ => tvec![query_out, width.outputs[0][0]],
+    let (query, width_out) = (query_out, width.outputs[0][0]);
+    let known: TVec<usize> = match *shared_out {
+        [batch, head] => tvec![batch, query, head, width_out],
+        [head] => tvec![query, head, width_out],
+        _ => tvec![query, width_out],
     };
-    if made.len() != axes.rank(InOut::Out(0)) {
+    let rest = (0..axes.rank(InOut::Out(0))).filter(|place| !known.contains(place));
+    let ones: TVec<usize> = rest.collect();
+    if ones.iter().any(|place| !node.outputs[0].fact.shape[*place].is_one()) {
         return Ok(None);
     }
-    let mut order: TVec<usize> = tvec![0; made.len()];
-    for (at, to) in made.into_iter().enumerate() {
-        order[to] = at;
-    }
     let view = View::of(model, node.inputs[v])?;
-    Ok(Some((Side { view, shared, token, width: width.inputs[v][0] }, order)))
+    let made = ones.into_iter().chain(known).collect();
+    Ok(Some((Side { view, shared, token, width: width.inputs[v][0] }, made)))
 }

@@ -156,3 +156,6 @@ fn replace(
     patch.shunt_outside(model, outlet, wire)?;
     Ok(Some(patch))
 }
+
+#[cfg(test)]
+mod tests;
