@@ -14,6 +14,7 @@
 //!                          scores
 //! ```
 //!
+//! The towers are tract graphs that `encoder` lowers to int8 products, attention and layer norms of `gemm`.
 //! The modules below stand in the order the data flows. `bundle` reads a model and its manifest;
 //! `pipeline` puts the stages together. [`pipeline::Model`] is the way in:
 //!
