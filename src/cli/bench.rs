@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 use edgeclip::capture::{self, Frame};
 use edgeclip::encoder::NodeTime;
@@ -58,6 +58,8 @@ struct Operator {
     mmac: f64,
     /// Two operations to a multiply-add.
     gop_per_s: f64,
+    /// Calls to the allocator within these nodes.
+    allocations: usize,
 }
 
 #[derive(Serialize)]
@@ -158,9 +160,11 @@ fn measure(side: &mut ImageSide, frame: &Frame, frames: usize) -> anyhow::Result
     }
     // Apart from the above, since looking at the clock between operators takes time as well.
     let pixels = side.preprocessor.run(frame);
-    let timed: Result<Vec<Vec<NodeTime>>, _> =
-        (0..frames).map(|_| Ok(side.encoder.encode_timed(pixels)?.1)).collect();
-    let operators = operators(&timed.map_err(|error: anyhow::Error| anyhow!(error))?);
+    let mut timed = Vec::new();
+    for _ in 0..frames {
+        timed.push(side.encoder.encode_timed(pixels, || ALLOCATOR.stats().allocations)?.1);
+    }
+    let operators = operators(&timed);
     let (preprocess, encode) = (times(preprocess), times(encode));
     Ok(Measured { preprocess, encode, operators, allocations, allocated_bytes })
 }
@@ -176,6 +180,9 @@ fn operators(frames: &[Vec<NodeTime>]) -> Vec<Operator> {
             if number == 0 {
                 operator.nodes += 1;
                 operator.mmac += node.macs as f64 / 1e6;
+            }
+            if number + 1 == frames.len() {
+                operator.allocations += node.counted;
             }
         }
     }
@@ -226,18 +233,20 @@ fn print(answer: &Answer) -> io::Result<()> {
         writeln!(out, "  {stage:<11}{median:8.3} ms  ({p10:.3} to {p90:.3})")?;
     }
     writeln!(out, "  {:<11}{:8.3} ms  from opening the model", "first", answer.first_embedding_ms)?;
-    for Operator { name, nodes, ms, share, gop_per_s, .. } in &answer.operators {
+    for Operator { name, nodes, ms, share, gop_per_s, allocations, .. } in &answer.operators {
         write!(out, "    {name:<16}{nodes:4} x {ms:9.3} ms {:5.1} %", share * 100.0)?;
         if *gop_per_s > 0.0 {
             write!(out, " {gop_per_s:7.0} GOP/s")?;
+        } else {
+            write!(out, "              ")?;
         }
-        writeln!(out)?;
+        writeln!(out, " {allocations:4} allocations")?;
     }
     let megabytes =
         |bytes: Option<u64>| bytes.map_or("?".into(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
     writeln!(
         out,
-        "  memory: {} MB in use, {} MB at most; {} allocations of {} bytes a frame",
+        "  memory: {} MB in use, {} MB at most; a frame allocates {} times, {} bytes in all",
         megabytes(answer.resident_bytes),
         megabytes(answer.resident_max_bytes),
         answer.allocations,

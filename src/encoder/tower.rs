@@ -35,6 +35,8 @@ pub struct NodeTime {
     pub macs: u64,
     /// Wall-clock time.
     pub time: Duration,
+    /// How far the caller's count went meanwhile.
+    pub counted: usize,
 }
 
 impl Tower {
@@ -130,11 +132,12 @@ impl Tower {
         self.embeddings(shape[0], &outputs)
     }
 
-    /// As [`run`](Self::run), and the time of each step.
+    /// As [`run`](Self::run), and the time of each step, and how far `count` went on in it.
     pub(super) fn run_timed<T: Datum + Copy>(
         &self,
         shape: &[usize],
         values: &[T],
+        count: impl Fn() -> usize,
     ) -> Result<(Vec<Embedding>, Vec<NodeTime>), EncoderError> {
         let run =
             |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
@@ -144,17 +147,12 @@ impl Tower {
         let outputs =
             state.run_plan_with_eval(tvec!(input.into_tvalue()), |ctx, op_state, node, inputs| {
                 let macs = macs(node, &inputs);
-                let begun = Instant::now();
+                let (before, begun) = (count(), Instant::now());
                 let outputs = tract_onnx::tract_core::plan::eval(ctx, op_state, node, inputs);
-                let time = begun.elapsed();
+                let (time, counted) = (begun.elapsed(), count() - before);
+                let (step, name) = (times.len(), node.name.clone());
                 let operator = node.op.name().into_owned();
-                times.push(NodeTime {
-                    step: times.len(),
-                    name: node.name.clone(),
-                    operator,
-                    macs,
-                    time,
-                });
+                times.push(NodeTime { step, name, operator, macs, time, counted });
                 outputs
             });
         Ok((self.embeddings(shape[0], &outputs.map_err(run)?)?, times))

@@ -76,16 +76,18 @@ impl ImageEncoder {
         Ok(rows.remove(0))
     }
 
-    /// As [`encode`](Self::encode), and the time of each step.
+    /// As [`encode`](Self::encode), and the time of each step, and how far `count` went on in it: a count of
+    /// allocations, say.
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
     pub fn encode_timed(
         &self,
         pixels: &PixelValues,
+        count: impl Fn() -> usize,
     ) -> Result<(Embedding, Vec<NodeTime>), EncoderError> {
         let shape = [1, 3, self.image_size, self.image_size];
-        let (mut rows, times) = self.tower.run_timed(&shape, pixels.values())?;
+        let (mut rows, times) = self.tower.run_timed(&shape, pixels.values(), count)?;
         Ok((rows.remove(0), times))
     }
 

@@ -14,7 +14,7 @@ const SPINS: u32 = 4000;
 
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// A pool of threads; whoever calls [`Workers::run`] works along.
+/// A pool of threads; whoever hands it work works along.
 pub struct Workers {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -144,7 +144,7 @@ impl Shared {
 }
 
 impl Workers {
-    /// Starts `threads - 1` threads: the caller of [`Workers::run`] is one more, and alone for 0 or 1.
+    /// Starts `threads - 1` threads: whoever hands the pool work is one more, and alone for 0 or 1.
     ///
     /// # Errors
     /// Where the system can't start a thread.
