@@ -1,9 +1,10 @@
 //! Scaled dot-product attention (Vaswani et al. 2017, arXiv:1706.03762), in float.
+#![expect(clippy::inline_always, reason = "what is not inlined is compiled for narrow vectors")]
 
 use std::cell::RefCell;
 
 use super::Workers;
-use super::floats::softmax;
+use super::floats::{LANES, softmax};
 use super::kernels::vectorised;
 
 /// Queries that go through the keys together.
@@ -83,9 +84,9 @@ struct Head<'a> {
     shape: AttentionShape,
     number: usize,
     q: Heads<'a>,
-    /// `[head_width, keys]`
+    /// `[keys / WIDTH, head_width, WIDTH]`
     keys: &'a mut [f32],
-    /// `[keys, head_width]`
+    /// `[head_width / WIDTH, keys, WIDTH]`
     values: &'a mut [f32],
     /// Of a block: `[BLOCK, head_width]`, `[BLOCK, keys]`, `[BLOCK, head_width]`. Rows beyond the last
     /// query hold what was there before; nobody reads what comes of them.
@@ -116,12 +117,21 @@ impl<'a> Head<'a> {
         let (values, rest) = rest.split_at_mut(sizes[1]);
         let (queries, rest) = rest.split_at_mut(sizes[2]);
         let (weights, mixed) = rest.split_at_mut(sizes[3]);
-        for token in 0..shape.keys {
-            for (at, value) in k.row(number, token, shape.head_width).iter().enumerate() {
-                keys[at * wide_keys + token] = *value;
+        let key_panels = keys.chunks_exact_mut(shape.head_width * WIDTH);
+        for (first, panel) in (0..shape.keys).step_by(WIDTH).zip(key_panels) {
+            for token in first..(first + WIDTH).min(shape.keys) {
+                let row = k.row(number, token, shape.head_width);
+                for (line, value) in panel.as_chunks_mut::<WIDTH>().0.iter_mut().zip(row) {
+                    line[token - first] = *value;
+                }
             }
+        }
+        for token in 0..shape.keys {
             let row = v.row(number, token, shape.head_width);
-            values[token * wide_head..][..shape.head_width].copy_from_slice(row);
+            let panels = values.chunks_exact_mut(shape.keys * WIDTH);
+            for (from, panel) in row.chunks(WIDTH).zip(panels) {
+                panel[token * WIDTH..][..from.len()].copy_from_slice(from);
+            }
         }
         Self { shape, number, q, keys, values, queries, weights, mixed }
     }
@@ -135,35 +145,83 @@ impl<'a> Head<'a> {
             let from = self.q.row(self.number, first + row, head_width);
             to.iter_mut().zip(from).for_each(|(to, from)| *to = from * self.shape.scale);
         }
-        multiply(self.queries, head_width, self.keys, wide_keys, head_width, self.weights);
+        let key_panels = (&*self.keys, head_width);
+        multiply(self.queries, head_width, key_panels, head_width, keys, self.weights);
         for (row, weights) in self.weights.chunks_exact_mut(wide_keys).take(rows).enumerate() {
             let seen = if self.shape.is_causal { first + row + 1 } else { keys };
-            softmax(&mut weights[..seen]);
-            weights[seen..].fill(0.0);
+            // Whole vectors: what is minus infinity adds nothing that a sum of 1 or more could show.
+            let (whole, rest) = weights.split_at_mut(seen.next_multiple_of(LANES));
+            whole[seen..].fill(f32::NEG_INFINITY);
+            softmax(whole);
+            whole[seen..].fill(0.0);
+            rest.fill(0.0);
         }
         let seen = if self.shape.is_causal { first + rows } else { keys };
-        multiply(self.weights, wide_keys, self.values, wide_head, seen, self.mixed);
+        let value_panels = (&*self.values, keys);
+        multiply(self.weights, wide_keys, value_panels, seen, head_width, self.mixed);
         self.mixed.chunks_exact(wide_head).take(rows).map(move |row| &row[..head_width])
     }
 }
 
+/// Adds the products of a value of each row with the first W of a line.
+#[inline(always)]
+fn add_line<const W: usize>(
+    sums: &mut [[f32; W]; BLOCK],
+    values: [f32; BLOCK],
+    line: &[f32; WIDTH],
+) {
+    for (value, sums) in values.iter().zip(sums) {
+        for (sum, other) in sums.iter_mut().zip(line) {
+            *sum = value.mul_add(*other, *sum);
+        }
+    }
+}
+
+/// The first W columns of [`multiply`] for one panel, `[k, WIDTH]`.
+#[inline(always)]
+fn panel_product<const W: usize>(rows: [&[f32]; BLOCK], panel: &[f32]) -> [[f32; W]; BLOCK] {
+    let mut sums = [[0.0_f32; W]; BLOCK];
+    let (quads, rest) = panel.as_chunks::<{ 4 * WIDTH }>();
+    let [r0, r1, r2, r3] = rows.map(|row| row.as_chunks::<4>().0);
+    for ((((r0, r1), r2), r3), lines) in r0.iter().zip(r1).zip(r2).zip(r3).zip(quads) {
+        for (at, line) in lines.as_chunks().0.iter().enumerate() {
+            add_line(&mut sums, [r0[at], r1[at], r2[at], r3[at]], line);
+        }
+    }
+    for (at, line) in rest.as_chunks().0.iter().enumerate() {
+        add_line(&mut sums, rows.map(|row| row[row.len() / 4 * 4 + at]), line);
+    }
+    sums
+}
+
+/// Writes a panel's columns to their places.
+#[inline(always)]
+fn put<const W: usize>(sums: [[f32; W]; BLOCK], n: usize, out: &mut [f32]) {
+    for (row, sums) in sums.iter().enumerate() {
+        out[row * n..][..W].copy_from_slice(sums);
+    }
+}
+
 vectorised! {
-    /// `a * b` for `a` `[BLOCK, k]` (a row every `a_stride` values) and `b` `[k, n]`, into `out`,
-    /// `[BLOCK, n]`, n a multiple of `WIDTH`. Sums go along k in order.
-    fn multiply(a: &[f32], a_stride: usize, b: &[f32], n: usize, k: usize, out: &mut [f32]) {
+    /// `a * b` for `a` `[BLOCK, k]` (a row every `a_stride` values) and the first k of panels of some
+    /// height, `[n / WIDTH, height, WIDTH]`, into `out`, `[BLOCK, n]`, of which `columns` are wanted. Sums go
+    /// along k in order.
+    fn multiply(
+        a: &[f32],
+        a_stride: usize,
+        panels: (&[f32], usize),
+        k: usize,
+        columns: usize,
+        out: &mut [f32],
+    ) {
+        let (n, (panels, height)) = (out.len() / BLOCK, panels);
         let rows: [&[f32]; BLOCK] = std::array::from_fn(|row| &a[row * a_stride..][..k]);
-        for column in (0..n).step_by(WIDTH) {
-            let mut sums = [[0.0_f32; WIDTH]; BLOCK];
-            for at in 0..k {
-                let line = b[at * n + column..].first_chunk::<WIDTH>().expect("whole blocks");
-                for (row, sums) in rows.iter().zip(&mut sums) {
-                    for (sum, value) in sums.iter_mut().zip(line) {
-                        *sum = row[at].mul_add(*value, *sum);
-                    }
-                }
-            }
-            for (row, sums) in sums.iter().enumerate() {
-                out[row * n + column..][..WIDTH].copy_from_slice(sums);
+        for (column, panel) in (0..columns).step_by(WIDTH).zip(panels.chunks_exact(height * WIDTH)) {
+            let (panel, out) = (&panel[..k * WIDTH], &mut out[column..]);
+            match columns - column {
+                ..=4 => put(panel_product::<4>(rows, panel), n, out),
+                5..=8 => put(panel_product::<8>(rows, panel), n, out),
+                _ => put(panel_product::<WIDTH>(rows, panel), n, out),
             }
         }
     }

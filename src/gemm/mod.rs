@@ -20,13 +20,16 @@ pub use workers::Workers;
 
 use serde::{Deserialize, Serialize};
 
-use floats::{add, scale};
+use floats::add;
 use kernels::Operands;
 use pack::Tile;
 
-/// Columns that a task computes before it finishes their lines: enough to make the finish cheap, few
-/// enough for the weights to stay in the cache from one tile to the next.
-const BLOCK_MAX: usize = 64;
+/// Most and fewest columns that a task computes before it finishes their lines: enough to make the
+/// finish cheap.
+const BLOCK_MAX: usize = 128;
+const BLOCK_MIN: usize = 64;
+/// Bytes of weights that a task reads again for each tile of rows, and that should stay in a core's own cache.
+const BLOCK_BYTES: usize = 128 * 1024;
 /// Most rows of a tile, over all kernels.
 const MR_MAX: usize = 12;
 /// Tasks for each thread: so many that one that was held up costs the others little.
@@ -93,18 +96,21 @@ pub fn product(
         "a residual for each element"
     );
     for_each_row(workers, rows, weights, out, |row, first, sums, out| {
+        let Epilogue { bias, activation, residual } = epilogue;
         let columns = first..first + out.len();
-        let [scales, bias] = [&weights.scales()[columns.clone()], &epilogue.bias[columns.clone()]];
-        scale(sums, rows.scales()[row], scales, bias, out);
-        let add = |out: &mut [f32], when| match epilogue.residual {
-            Some((residual, place)) if place == when => {
-                add(&residual[row * n..][columns.clone()], out);
-            }
-            _ => {}
-        };
-        add(out, Place::BeforeActivation);
-        epilogue.activation.apply(out);
-        add(out, Place::AfterActivation);
+        let by_column = [&weights.scales()[columns.clone()], &bias[columns.clone()]];
+        let row_scale = rows.scales()[row];
+        let residual = residual.map(|(values, place)| (&values[row * n..][columns], place));
+        if let Some((residual, Place::BeforeActivation)) = residual {
+            Activation::None.of_sums(sums, row_scale, by_column, out);
+            add(residual, out);
+            activation.apply(out);
+        } else {
+            activation.of_sums(sums, row_scale, by_column, out);
+        }
+        if let Some((residual, Place::AfterActivation)) = residual {
+            add(residual, out);
+        }
     });
 }
 
@@ -138,23 +144,21 @@ fn for_each_row<T: Send>(
         return;
     }
     let nr = kernel.layout().nr;
-    let width =
-        (n / (workers.threads() * TASKS_PER_THREAD)).clamp(1, BLOCK_MAX).next_multiple_of(nr);
+    let widest = (BLOCK_BYTES / k).clamp(BLOCK_MIN, BLOCK_MAX);
+    let width = (n / (workers.threads() * TASKS_PER_THREAD)).clamp(1, widest).next_multiple_of(nr);
     workers.run_on_columns(out, n, width, |task, mut block| {
         let mut sums = [0; MR_MAX * BLOCK_MAX];
         let columns = task * width..(task * width + width).min(n);
+        let (starts, panels) = weights.block(columns.clone());
         // The next block's weights are asked for in even shares.
-        let mut later = weights.panels_of(columns.end..(columns.end + width).min(n));
-        let share = later.len().div_ceil(rows.tiles().count() * columns.len().div_ceil(nr));
+        let (_, mut later) = weights.block(columns.end..(columns.end + width).min(n));
+        let share = later.len().div_ceil(rows.tiles().count());
         for (Tile { first, height }, rows) in rows.tiles() {
-            for at in columns.clone().step_by(nr) {
-                let (start, panel) = weights.panel(at / nr);
-                let sums = &mut sums[at - columns.start..];
-                let (soon, rest) = later.split_at(share.min(later.len()));
-                later = rest;
-                let columns = panel;
-                kernel.tile(Operands { height, rows, start, columns, soon, sums, stride: width });
-            }
+            let (soon, rest) = later.split_at(share.min(later.len()));
+            later = rest;
+            let (columns, sums) = (columns.clone(), &mut sums);
+            let stride = width;
+            kernel.tiles(Operands { height, rows, starts, columns: panels, soon, sums, stride });
             for (row, sums) in (first..m).zip(sums.chunks_exact(width)).take(height) {
                 finish(row, columns.start, &sums[..columns.len()], block.row(row));
             }

@@ -4,6 +4,7 @@
 //! chunks; its values are int8, but a kernel may want its rows in another form.
 
 use std::cell::RefCell;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::floats::{largest_magnitude, to_int8};
@@ -21,8 +22,8 @@ fn interleave(line: &[i8], panel: &mut [i8], at: usize, height: usize, group: us
     fn groups<const G: usize>(line: &[i8], panel: &mut [i8], at: usize, height: usize) {
         let (from, _) = line.as_chunks::<G>();
         let (to, _) = panel.as_chunks_mut::<G>();
-        for (from, to) in from.iter().zip(to.iter_mut().skip(at).step_by(height)) {
-            *to = *from;
+        for (from, to) in from.iter().zip(to.chunks_exact_mut(height)) {
+            to[at] = *from;
         }
     }
     match group {
@@ -345,16 +346,12 @@ impl PackedWeights {
         self.layout
     }
 
-    /// The bytes of the panels that hold some columns, which begin with a panel.
-    pub(super) fn panels_of(&self, columns: std::ops::Range<usize>) -> &[i8] {
+    /// The starts and bytes of the panels that hold some columns, the first of which begins a panel.
+    pub(super) fn block(&self, columns: Range<usize>) -> (&[i32], &[i8]) {
         let end = columns.end.next_multiple_of(self.layout.nr);
-        &self.panels()[columns.start.min(end) * padded(self.k)..end * padded(self.k)]
-    }
-
-    /// The starts and bytes of a panel.
-    pub(super) fn panel(&self, panel: usize) -> (&[i32], &[i8]) {
-        let (nr, bytes) = (self.layout.nr, self.layout.nr * padded(self.k));
-        (&self.starts[panel * nr..][..nr], &self.panels()[panel * bytes..][..bytes])
+        let columns = columns.start.min(end)..end;
+        let bytes = columns.start * padded(self.k)..columns.end * padded(self.k);
+        (&self.starts[columns], &self.panels()[bytes])
     }
 }
 

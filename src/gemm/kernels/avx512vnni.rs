@@ -7,12 +7,13 @@ use std::arch::x86_64::{
 use super::layouts::AVX512VNNI as LAYOUT;
 use super::{CHUNK, Checked, Kernel, Operands, group_of, prefetch, with_height};
 
-pub(super) static KERNEL: Kernel = Kernel { name: "avx512vnni", layout: LAYOUT, tile };
+pub(super) static KERNEL: Kernel = Kernel { name: "avx512vnni", layout: LAYOUT, tiles };
 
-fn tile(operands: Operands) {
-    let at = operands.checked(LAYOUT);
-    // SAFETY: available_kernels found the features; every length was checked.
-    unsafe { with_height!(at.height, [1 2 3 4 5 6 7 8 9 10 11 12], tile_of(at)) }
+fn tiles(operands: Operands) {
+    for at in operands.checked(LAYOUT) {
+        // SAFETY: available_kernels found the features; every length was checked.
+        unsafe { with_height!(at.height, [1 2 3 4 5 6 7 8 9 10 11 12], tile_of(at)) }
+    }
 }
 
 /// A group of K: `4 * H` bytes of rows, 128 of columns.

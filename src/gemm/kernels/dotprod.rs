@@ -1,19 +1,18 @@
 //! Armv8.2 dot product (Cortex-A55, A76): SDOT, four products to each int32 lane.
 
-use std::arch::aarch64::{
-    int8x16_t, int32x4_t, vdupq_n_s32, vld1q_s8, vld1q_s32, vreinterpretq_s8_s32, vst1q_s32,
-};
+use std::arch::aarch64::{int8x16_t, int32x4_t, vld1q_s8, vld1q_s32, vst1q_s32};
 use std::arch::asm;
 
 use super::layouts::DOTPROD as LAYOUT;
-use super::{CHUNK, Checked, Kernel, Operands, group_of, with_height};
+use super::{CHUNK, Checked, Kernel, Operands, with_height};
 
-pub(super) static KERNEL: Kernel = Kernel { name: "dotprod", layout: LAYOUT, tile };
+pub(super) static KERNEL: Kernel = Kernel { name: "dotprod", layout: LAYOUT, tiles };
 
-fn tile(operands: Operands) {
-    let at = operands.checked(LAYOUT);
-    // SAFETY: available_kernels found the feature; every length was checked.
-    unsafe { with_height!(at.height, [1 2 3 4 5 6 7 8 9 10 11 12], tile_of(at)) }
+fn tiles(operands: Operands) {
+    for at in operands.checked(LAYOUT) {
+        // SAFETY: available_kernels found the feature; every length was checked.
+        unsafe { with_height!(at.height, [1 2 3 4 5 6 7 8 9 10 11 12], tile_of(at)) }
+    }
 }
 
 /// `acc[i] += the four bytes of group i of b * group LANE of a`. (The intrinsic is not stable yet.)
@@ -38,45 +37,53 @@ fn row<const LANE: usize>(sums: &mut [int32x4_t; 2], b: [int8x16_t; 2], a: int8x
     sdot::<LANE>(&mut sums[1], b[1], a);
 }
 
-/// A group of K: `4 * H` bytes of rows, 32 of columns.
+/// Group `G` of a chunk of K.
 ///
 /// # Safety
-/// The CPU has SDOT; so many bytes are there.
+/// The CPU has SDOT; a chunk of both sides is there.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-unsafe fn step<const H: usize>(
+unsafe fn step<const H: usize, const G: usize>(
     sums: &mut [[int32x4_t; 2]; H],
     rows: *const i8,
     columns: *const i8,
 ) {
-    // SAFETY: see above; rows of fewer than 16 bytes are read one by one.
-    unsafe {
-        let b = [vld1q_s8(columns), vld1q_s8(columns.add(16))];
-        if H < 4 {
-            for (at, sums) in sums.iter_mut().enumerate() {
-                let group = group_of(rows.add(at * 4));
-                row::<0>(sums, b, vreinterpretq_s8_s32(vdupq_n_s32(group)));
+    // Not as a loop: the compiler would keep it one.
+    macro_rules! rows {
+        ($($row:literal)*) => {
+            // SAFETY: see above; a chunk of rows is H times 16 bytes, and each is loaded once.
+            unsafe {
+                let b = [vld1q_s8(columns.add(32 * G)), vld1q_s8(columns.add(32 * G + 16))];
+                $(if $row < H {
+                    let a = vld1q_s8(rows.add((G * H + $row) / 4 * 16));
+                    match (G * H + $row) % 4 {
+                        0 => row::<0>(&mut sums[$row], b, a),
+                        1 => row::<1>(&mut sums[$row], b, a),
+                        2 => row::<2>(&mut sums[$row], b, a),
+                        _ => row::<3>(&mut sums[$row], b, a),
+                    }
+                })*
             }
-            return;
-        }
-        for quad in 0..H / 4 {
-            let a = vld1q_s8(rows.add(16 * quad));
-            row::<0>(&mut sums[4 * quad], b, a);
-            row::<1>(&mut sums[4 * quad + 1], b, a);
-            row::<2>(&mut sums[4 * quad + 2], b, a);
-            row::<3>(&mut sums[4 * quad + 3], b, a);
-        }
-        // The rows that are left are the last lanes of the last 16 bytes.
-        let a = vld1q_s8(rows.add(4 * H - 16));
-        if H % 4 > 2 {
-            row::<1>(&mut sums[H - 3], b, a);
-        }
-        if H % 4 > 1 {
-            row::<2>(&mut sums[H - 2], b, a);
-        }
-        if H % 4 > 0 {
-            row::<3>(&mut sums[H - 1], b, a);
-        }
+        };
+    }
+    rows!(0 1 2 3 4 5 6 7 8 9 10 11);
+}
+
+/// # Safety
+/// The CPU has SDOT; a chunk of both sides is there.
+#[inline]
+#[target_feature(enable = "neon,dotprod")]
+unsafe fn chunk<const H: usize>(
+    sums: &mut [[int32x4_t; 2]; H],
+    rows: *const i8,
+    columns: *const i8,
+) {
+    // SAFETY: see above.
+    unsafe {
+        step::<H, 0>(sums, rows, columns);
+        step::<H, 1>(sums, rows, columns);
+        step::<H, 2>(sums, rows, columns);
+        step::<H, 3>(sums, rows, columns);
     }
 }
 
@@ -88,14 +95,14 @@ unsafe fn tile_of<const H: usize>(at: Checked) {
     // SAFETY: the operands' lengths bound every access.
     unsafe {
         let mut sums = [[vld1q_s32(start), vld1q_s32(start.add(4))]; H];
-        for _ in 0..chunks {
-            // Not as a loop: the compiler would keep it one.
-            step(&mut sums, rows, columns);
-            step(&mut sums, rows.add(4 * H), columns.add(32));
-            step(&mut sums, rows.add(8 * H), columns.add(64));
-            step(&mut sums, rows.add(12 * H), columns.add(96));
-            rows = rows.add(CHUNK * H);
-            columns = columns.add(CHUNK * 8);
+        for _ in 0..chunks / 2 {
+            chunk(&mut sums, rows, columns);
+            chunk(&mut sums, rows.add(CHUNK * H), columns.add(CHUNK * 8));
+            rows = rows.add(2 * CHUNK * H);
+            columns = columns.add(2 * CHUNK * 8);
+        }
+        if chunks % 2 == 1 {
+            chunk(&mut sums, rows, columns);
         }
         for (row, sums) in sums.into_iter().enumerate() {
             vst1q_s32(acc.add(row * stride), sums[0]);

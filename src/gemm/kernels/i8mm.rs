@@ -1,20 +1,21 @@
 //! Armv8.6 int8 matrix multiply (Cortex-A510, Neoverse V1): SMMLA, a 2 x 2 block over eight of K.
 
 use std::arch::aarch64::{
-    int8x16_t, int32x4_t, vaddq_s32, vdupq_n_s32, vld1q_s8, vld1q_s32, vreinterpretq_s32_s64,
-    vreinterpretq_s64_s32, vst1q_s32, vzip1q_s64, vzip2q_s64,
+    int8x16_t, int32x4_t, vld1q_dup_s64, vld1q_s8, vreinterpretq_s32_s64, vreinterpretq_s64_s32,
+    vst1q_s32, vzip1q_s64, vzip2q_s64,
 };
 use std::arch::asm;
 
 use super::layouts::I8MM as LAYOUT;
 use super::{CHUNK, Checked, Kernel, Operands, with_height};
 
-pub(super) static KERNEL: Kernel = Kernel { name: "i8mm", layout: LAYOUT, tile };
+pub(super) static KERNEL: Kernel = Kernel { name: "i8mm", layout: LAYOUT, tiles };
 
-fn tile(operands: Operands) {
-    let at = operands.checked(LAYOUT);
-    // SAFETY: available_kernels found the feature; every length was checked.
-    unsafe { with_height!(at.height / 2, [1 2 3 4 5 6], tile_of(at)) }
+fn tiles(operands: Operands) {
+    for at in operands.checked(LAYOUT) {
+        // SAFETY: available_kernels found the feature; every length was checked.
+        unsafe { with_height!(at.height / 2, [1 2 3 4 5 6], tile_of(at)) }
+    }
 }
 
 /// `acc += [2 rows, 8] * [2 columns, 8]^T`, row by row. (The intrinsic is not stable yet.)
@@ -63,13 +64,23 @@ unsafe fn tile_of<const P: usize>(at: Checked) {
     let Checked { chunks, mut rows, start, mut columns, sums: acc, stride, .. } = at;
     // SAFETY: the operands' lengths bound every access.
     unsafe {
-        let mut sums = [[vdupq_n_s32(0); 4]; P];
-        for _ in 0..chunks {
-            for group in 0..CHUNK / LAYOUT.group {
-                step(&mut sums, rows.add(group * 16 * P), columns.add(group * 64));
-            }
-            rows = rows.add(2 * P * CHUNK);
-            columns = columns.add(8 * CHUNK);
+        // Both rows of a block begin with the starts of its two columns.
+        let from: [int32x4_t; 4] = std::array::from_fn(|pair| {
+            vreinterpretq_s32_s64(vld1q_dup_s64(start.cast::<i64>().wrapping_add(pair)))
+        });
+        let mut sums = [from; P];
+        for _ in 0..chunks / 2 {
+            // Not as a loop: the compiler would keep it one.
+            step(&mut sums, rows, columns);
+            step(&mut sums, rows.add(16 * P), columns.add(64));
+            step(&mut sums, rows.add(32 * P), columns.add(128));
+            step(&mut sums, rows.add(48 * P), columns.add(192));
+            rows = rows.add(4 * P * CHUNK);
+            columns = columns.add(2 * 8 * CHUNK);
+        }
+        if chunks % 2 == 1 {
+            step(&mut sums, rows, columns);
+            step(&mut sums, rows.add(16 * P), columns.add(64));
         }
         for (pair, sums) in sums.into_iter().enumerate() {
             let sums = sums.map(|block| vreinterpretq_s64_s32(block));
@@ -77,8 +88,7 @@ unsafe fn tile_of<const P: usize>(at: Checked) {
                 let [left, right] = [sums[2 * half], sums[2 * half + 1]];
                 let lines = [vzip1q_s64(left, right), vzip2q_s64(left, right)];
                 for (row, line) in lines.into_iter().enumerate() {
-                    let line =
-                        vaddq_s32(vreinterpretq_s32_s64(line), vld1q_s32(start.add(4 * half)));
+                    let line = vreinterpretq_s32_s64(line);
                     vst1q_s32(acc.add((2 * pair + row) * stride + 4 * half), line);
                 }
             }

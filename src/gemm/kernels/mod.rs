@@ -29,7 +29,7 @@ pub(super) const CHUNK: usize = 16;
 pub struct Kernel {
     name: &'static str,
     layout: Layout,
-    tile: fn(Operands),
+    tiles: fn(Operands),
 }
 
 impl Kernel {
@@ -45,31 +45,31 @@ impl Kernel {
         self.layout
     }
 
-    /// Computes one tile: `sums[r * stride + c] = start[c] + sum over k of rows[r, k] * columns[c, k]`.
-    pub(super) fn tile(&self, operands: Operands) {
-        (self.tile)(operands);
+    /// Computes tiles side by side: `sums[r * stride + c] = start[c] + sum over k of rows[r, k] * columns[c, k]`.
+    pub(super) fn tiles(&self, operands: Operands) {
+        (self.tiles)(operands);
     }
 }
 
-/// The operands of a tile.
+/// The operands of tiles side by side.
 pub(super) struct Operands<'a> {
-    /// Rows of the tile.
+    /// Rows of the tiles.
     pub(super) height: usize,
     /// A panel of so many rows.
     pub(super) rows: &'a [i8],
-    /// `[nr]`
-    pub(super) start: &'a [i32],
-    /// A panel of `nr` columns.
+    /// `[nr]` for each tile.
+    pub(super) starts: &'a [i32],
+    /// A panel of `nr` columns for each tile.
     pub(super) columns: &'a [i8],
     /// Bytes that are needed soon. A kernel asks for them as it goes along, so that they are in the cache
     /// by then, where it knows that the CPU does not see to that by itself.
     pub(super) soon: &'a [i8],
-    /// Where the tile goes, a line of `nr` every `stride`.
+    /// Where the tiles go, a line of all their columns every `stride`.
     pub(super) sums: &'a mut [i32],
     pub(super) stride: usize,
 }
 
-/// Operands whose lengths fit each other and a layout.
+/// One tile's operands, whose lengths fit each other and a layout.
 #[derive(Clone, Copy)]
 struct Checked {
     height: usize,
@@ -86,28 +86,32 @@ struct Checked {
 }
 
 impl Operands<'_> {
-    /// Panics where the lengths don't fit; every kernel's reads and writes rest on it.
-    fn checked(self, layout: Layout) -> Checked {
-        let Self { height, rows, start, columns, soon, sums, stride } = self;
+    /// The tiles, one by one. Panics where the lengths don't fit; every kernel's reads and writes rest on it.
+    #[inline]
+    fn checked(self, layout: Layout) -> impl Iterator<Item = Checked> {
+        let Self { height, rows, starts, columns, soon, sums, stride } = self;
         let Layout { mr, mr_step, nr, .. } = layout;
-        let chunks = columns.len() / (nr * CHUNK);
+        let tiles = starts.len() / nr;
         assert!((1..=mr).contains(&height) && height.is_multiple_of(mr_step), "tile height");
-        assert_eq!(columns.len(), chunks * nr * CHUNK, "whole chunks of columns");
+        assert!(tiles > 0 && starts.len() == tiles * nr, "a start for each column");
+        let chunks = columns.len() / (starts.len() * CHUNK);
+        assert_eq!(columns.len(), chunks * starts.len() * CHUNK, "whole chunks of columns");
         assert_eq!(rows.len(), chunks * height * CHUNK * layout.rows.bytes(), "as many of rows");
-        assert_eq!(start.len(), nr, "a start for each column");
-        assert!(stride >= nr && sums.len() >= (height - 1) * stride + nr, "room for the tile");
-        let [rows, columns] = [rows.as_ptr(), columns.as_ptr()];
-        let soon = (soon.as_ptr(), soon.len().div_ceil(chunks.max(1)));
-        Checked {
+        let room = stride >= starts.len() && sums.len() >= (height - 1) * stride + starts.len();
+        assert!(room, "room for the tiles");
+        let ahead = soon.len().div_ceil(tiles * chunks.max(1));
+        let [rows, columns, soon] = [rows.as_ptr(), columns.as_ptr(), soon.as_ptr()];
+        let (start, sums) = (starts.as_ptr(), sums.as_mut_ptr());
+        (0..tiles).map(move |tile| Checked {
             height,
             chunks,
             rows,
-            start: start.as_ptr(),
-            columns,
-            soon,
-            sums: sums.as_mut_ptr(),
+            start: start.wrapping_add(tile * nr),
+            columns: columns.wrapping_add(tile * nr * chunks * CHUNK),
+            soon: (soon.wrapping_add(tile * chunks * ahead), ahead),
+            sums: sums.wrapping_add(tile * nr),
             stride,
-        }
+        })
     }
 }
 
@@ -143,6 +147,7 @@ pub fn available_kernels() -> Vec<&'static Kernel> {
 ///
 /// # Safety
 /// So many bytes are there.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 unsafe fn group_of(bytes: *const i8) -> i32 {
     // SAFETY: see above; bytes have no alignment to keep.
