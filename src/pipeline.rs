@@ -39,10 +39,18 @@ pub enum ModelError {
     /// The model is packed, and was to be packed.
     #[error("the model is packed already: pack the folder that it was made of")]
     IsPacked,
+    /// A packed model is for a kernel that this build does not know.
+    #[error("{} is packed for a kernel '{kernel}' that this edgeclip does not know: pack the model anew", path.display())]
+    PackedForUnknown {
+        /// The file.
+        path: PathBuf,
+        /// What it says.
+        kernel: String,
+    },
     /// A kernel that no CPU has.
     #[error("there is no kernel '{kernel}'; there are {known}")]
     UnknownKernel {
-        /// What was asked for, or what a packed model says.
+        /// What was asked for.
         kernel: String,
         /// Those that there are.
         known: String,
@@ -82,7 +90,7 @@ pub struct TextSide {
 }
 
 impl Model {
-    /// A bundle's folder; the built-in model where there is none. Computes as is best for this CPU.
+    /// A bundle's folder, or a packed model; the built-in model where there is none. Computes as is best for this CPU.
     ///
     /// # Errors
     /// [`ModelError::Bundle`] and [`ModelError::Encoder`].
@@ -174,10 +182,10 @@ impl Model {
         }
         let file = self.bundle.vision()?;
         let size = manifest.preprocess.image_size as usize;
-        let vision = ImageEncoder::pack(&file.bytes, size, &self.compute, layout)
+        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
+        let vision = ImageEncoder::pack(&file.bytes, size, dim, &self.compute, layout)
             .map_err(|source| ModelError::Graph { path: file.path, source })?;
         let file = self.bundle.text()?;
-        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
         let text = TextEncoder::pack(&file.bytes, context, dim, &self.compute, layout)
             .map_err(|source| ModelError::Graph { path: file.path, source })?;
         let towers = [("vision", &vision), ("text", &text)];
@@ -198,7 +206,10 @@ fn layout(kernel: &str) -> Result<Layout, ModelError> {
 /// A stored tower as the encoder wants it.
 fn stored(tower: StoredTower) -> Result<(PathBuf, Layout, PackedTower), ModelError> {
     let StoredTower { path, kernel, graph, ops, weights } = tower;
-    Ok((path, layout(&kernel)?, PackedTower { graph, ops, weights }))
+    let Some(layout) = Layout::of_kernel(&kernel) else {
+        return Err(ModelError::PackedForUnknown { path, kernel });
+    };
+    Ok((path, layout, PackedTower { graph, ops, weights }))
 }
 
 impl ImageSide {

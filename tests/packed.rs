@@ -97,7 +97,7 @@ fn what_is_cut_off_or_no_packed_model_is_refused() {
     for length in (0..20).map(|part| sound.len() * part / 20) {
         fs::write(&file, &sound[..length]).unwrap();
         let refusal = refusal(&file, true);
-        let named = ["no packed model", "is not a model bundle", "it has no"];
+        let named = ["no packed model", "neither a packed model nor", "it has no"];
         assert!(named.iter().any(|words| refusal.contains(words)), "{length} bytes: {refusal}");
     }
     let text = String::from_utf8_lossy(&sound[..1024]).into_owned();
@@ -107,7 +107,7 @@ fn what_is_cut_off_or_no_packed_model_is_refused() {
     fs::write(&file, newer).unwrap();
     let error = Model::open(Some(&file)).err().unwrap();
     let ModelError::Bundle(BundleError::Packed { source, .. }) = error else { panic!("{error}") };
-    assert!(matches!(source, PackedError::Format { found: 7 }), "{source}");
+    assert!(matches!(source, PackedError::Format { found: 7, .. }), "{source}");
 }
 
 #[test]

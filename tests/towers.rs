@@ -72,6 +72,17 @@ fn cases() -> Vec<Case> {
             left: 1,
             float_min: FLOAT_MIN,
         },
+        Case {
+            name: "vision-residual-qdq",
+            products: 5,
+            convolutions: 3,
+            attentions: 0,
+            norms: 0,
+            activations: 3,
+            residuals: 1,
+            left: 1,
+            float_min: INT8_MIN,
+        },
         Case { name: "text-opset14", products: 5, convolutions: 0, norms: 3, ..CLIP },
     ]
 }
@@ -99,6 +110,16 @@ fn token_ids(seed: u32) -> TokenIds {
     TokenIds::new([END - 1].into_iter().chain(words).chain([END]).collect())
 }
 
+fn preprocessor() -> Preprocessor {
+    Preprocessor::new(&preprocess::Options {
+        image_size: SIZE,
+        resize: ResizeRule::Squash,
+        filter: Filter::Bicubic,
+        mean: [0.5; 3],
+        std: [0.25; 3],
+    })
+}
+
 /// The embeddings of the three seeds, and what became int8.
 fn embeddings(name: &str, precision: Precision) -> (Vec<Embedding>, Report) {
     let onnx = fs::read(folder().join(format!("{name}.onnx"))).unwrap();
@@ -108,13 +129,7 @@ fn embeddings(name: &str, precision: Precision) -> (Vec<Embedding>, Report) {
         return (encoder.encode(&SEEDS.map(token_ids)).unwrap(), encoder.report().clone());
     }
     let encoder = ImageEncoder::load(&onnx, SIZE as usize, DIM, &compute).unwrap();
-    let mut preprocessor = Preprocessor::new(&preprocess::Options {
-        image_size: SIZE,
-        resize: ResizeRule::Squash,
-        filter: Filter::Bicubic,
-        mean: [0.5; 3],
-        std: [0.25; 3],
-    });
+    let mut preprocessor = preprocessor();
     let encode = |seed| encoder.encode(preprocessor.run(&picture(seed))).unwrap();
     (SEEDS.map(encode).to_vec(), encoder.report().clone())
 }
@@ -126,6 +141,33 @@ fn golden() -> BTreeMap<String, Vec<Embedding>> {
         rows.iter().map(|row| Embedding::normalised(row).unwrap()).collect::<Vec<_>>()
     };
     golden.into_iter().map(|(name, rows)| (name, unit(rows))).collect()
+}
+
+#[test]
+fn a_tower_that_was_stored_computes_the_same_bits() {
+    let compute = compute(Precision::Int8);
+    let layout = compute.kernel().layout();
+    for case in cases() {
+        let (wanted, report) = embeddings(case.name, Precision::Int8);
+        let onnx = fs::read(folder().join(format!("{}.onnx", case.name))).unwrap();
+        let (found, again) = if case.name.starts_with("text") {
+            let packed = TextEncoder::pack(&onnx, CONTEXT, DIM, &compute, layout).unwrap();
+            let encoder =
+                TextEncoder::load_packed(&packed, layout, CONTEXT, DIM, &compute).unwrap();
+            (encoder.encode(&SEEDS.map(token_ids)).unwrap(), encoder.report().clone())
+        } else {
+            let size = SIZE as usize;
+            let packed = ImageEncoder::pack(&onnx, size, DIM, &compute, layout).unwrap();
+            let encoder = ImageEncoder::load_packed(&packed, layout, size, DIM, &compute).unwrap();
+            let wrong = ImageEncoder::load_packed(&packed, layout, 32, DIM, &compute);
+            assert!(wrong.is_err_and(|error| error.to_string().contains("is meant")));
+            let mut preprocessor = preprocessor();
+            let encode = |seed| encoder.encode(preprocessor.run(&picture(seed))).unwrap();
+            (SEEDS.map(encode).to_vec(), encoder.report().clone())
+        };
+        assert_eq!(found, wanted, "{}", case.name);
+        assert_eq!(again.products, report.products);
+    }
 }
 
 #[test]

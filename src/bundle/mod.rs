@@ -1,5 +1,5 @@
-//! A model on disk, or inside the binary: `model.toml` and the files that it names. Both kinds load
-//! through the same code, and every file is checked against its digest before it is used.
+//! A model on disk, or inside the binary: `model.toml` and the files that it names, each checked against
+//! its digest before it is used; or a packed model, whose parts have checksums.
 
 mod manifest;
 mod packed;
@@ -47,6 +47,12 @@ pub enum BundleError {
         path: PathBuf,
         /// Why.
         source: io::Error,
+    },
+    /// The file is no packed model.
+    #[error("{} is neither a packed model nor a bundle's folder, or is damaged", path.display())]
+    NoModel {
+        /// The file.
+        path: PathBuf,
     },
     /// The folder is no bundle.
     #[error("{} is not a model bundle: it has no {MANIFEST}", path.display())]
@@ -145,7 +151,10 @@ impl Bundle {
                 .map_err(|source| BundleError::Packed { path: folder.to_owned(), source })?;
             return Self::from_origin(Origin::Packed(folder.to_owned(), packed));
         }
-        if !metadata.is_dir() || !folder.join(MANIFEST).exists() {
+        if !metadata.is_dir() {
+            return Err(BundleError::NoModel { path: folder.to_owned() });
+        }
+        if !folder.join(MANIFEST).exists() {
             return Err(BundleError::NoManifest { path: folder.to_owned() });
         }
         Self::from_origin(Origin::Folder(folder.to_owned()))

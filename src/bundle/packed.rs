@@ -30,10 +30,14 @@ pub enum PackedError {
     #[error("it is no packed model, or is cut off: {0}")]
     NoArchive(String),
     /// It was made by another version of edgeclip.
-    #[error("it has format {found}, this edgeclip reads {FORMAT}: pack the model anew")]
+    #[error(
+        "it has format {found} of edgeclip {version}, this one reads {FORMAT}: pack the model anew"
+    )]
     Format {
         /// The file's format.
         found: u32,
+        /// The version that wrote it.
+        version: String,
     },
     /// A part of it is not what was written.
     #[error("its {part} is damaged: copy the file again, or pack the model anew")]
@@ -53,6 +57,7 @@ pub enum PackedError {
 #[derive(Serialize, Deserialize)]
 struct Contents {
     format: u32,
+    /// The version that wrote it.
     #[serde(default)]
     edgeclip: String,
     #[serde(default)]
@@ -75,7 +80,7 @@ impl Packed {
     pub(super) fn open(path: &Path) -> Result<Self, PackedError> {
         let file = File::open(path)?;
         // SAFETY: the map is read only. Who writes into a model's file while it is in use, instead of
-        // putting a new one in its place, gets wrong answers; README and error texts say so.
+        // putting a new one in its place, gets wrong answers, and who cuts it off ends the program: README says so.
         let whole = Bytes::from_owner(unsafe { Mmap::map(&file)? });
         let parts = parts(&whole).map_err(|error| PackedError::NoArchive(error.to_string()))?;
         let contents = parts.get(CONTENTS).and_then(|bytes| std::str::from_utf8(bytes).ok());
@@ -83,7 +88,8 @@ impl Packed {
         let contents: Contents = toml::from_str(contents)
             .map_err(|error| PackedError::NoArchive(error.message().to_owned()))?;
         if contents.format != FORMAT {
-            return Err(PackedError::Format { found: contents.format });
+            let (found, version) = (contents.format, contents.edgeclip);
+            return Err(PackedError::Format { found, version });
         }
         Ok(Self { kernel: contents.kernel, crc32: contents.crc32, parts })
     }

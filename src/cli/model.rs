@@ -119,21 +119,21 @@ fn print(model: &Model, info: &Info) -> std::io::Result<()> {
         write!(out, "{name}: ")?;
         if report.products == 0 {
             writeln!(out, "float ({:?})", model.compute().precision())?;
-            continue;
+        } else {
+            writeln!(
+                out,
+                "{} int8 products ({} of them convolutions) on kernel {}, {:.1} MB of weights",
+                report.products,
+                report.convolutions,
+                info.kernel,
+                report.weight_bytes as f64 / 1e6
+            )?;
+            writeln!(
+                out,
+                "  taken in: {} layer norms, {} activations, {} residuals; {} attentions in float",
+                report.norms, report.activations, report.residuals, report.attentions
+            )?;
         }
-        writeln!(
-            out,
-            "{} int8 products ({} of them convolutions) on kernel {}, {:.1} MB of weights",
-            report.products,
-            report.convolutions,
-            info.kernel,
-            report.weight_bytes as f64 / 1e6
-        )?;
-        writeln!(
-            out,
-            "  taken in: {} layer norms, {} activations, {} residuals; {} attentions in float",
-            report.norms, report.activations, report.residuals, report.attentions
-        )?;
         for left in &report.left {
             writeln!(out, "  in float: {} {}: {}", left.operator, left.name, left.reason)?;
         }

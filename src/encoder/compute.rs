@@ -52,7 +52,7 @@ impl Compute {
     /// [`EncoderError::Kernel`], [`EncoderError::Threads`], and [`EncoderError::Cores`] where none of them is there.
     pub fn start(options: &Options) -> Result<Self, EncoderError> {
         let kernel = choose_kernel(options.kernel.as_deref())?;
-        let cores = options.cores.clone().or_else(Cores::big);
+        let cores = options.cores.as_ref().map(Cores::allowed).or_else(Cores::big);
         let available = || std::thread::available_parallelism().map_or(1, usize::from);
         let of_cores = || cores.as_ref().map_or_else(available, Cores::count);
         let threads = options.threads.unwrap_or_else(of_cores);
@@ -63,6 +63,7 @@ impl Compute {
         let pin = move || drop(cores.as_ref().map(Cores::pin));
         let workers = Workers::start_with(threads, pin).map_err(EncoderError::Threads)?;
         log::info!("int8 kernel {}, {threads} threads", kernel.name());
+        let threads = workers.threads();
         let workers = Arc::new(Mutex::new(workers));
         Ok(Self { precision: options.precision, kernel, threads, workers })
     }

@@ -49,6 +49,13 @@ impl Cores {
         self.0.len()
     }
 
+    /// Those that this process may use; all of them where none is, so that to pin to them fails.
+    pub(super) fn allowed(&self) -> Self {
+        let may_use = allowed().unwrap_or_else(|| self.0.clone());
+        let both: BTreeSet<usize> = self.0.intersection(&may_use).copied().collect();
+        if both.is_empty() { self.clone() } else { Self(both) }
+    }
+
     /// The big ones among those that this process may use, where there are smaller ones as well.
     pub(super) fn big() -> Option<Self> {
         let may_use = allowed();

@@ -37,11 +37,7 @@ pub(super) fn read(
     }
     let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(load)?;
     drop(proto);
-    let (inputs, outputs) = (model.inputs.len(), model.outputs.len());
-    if (inputs, outputs) != (1, 1) {
-        let found = format!("it has {inputs} inputs and {outputs} outputs, one each is meant");
-        return Err(misfit(found));
-    }
+    check_counts(model.inputs.len(), model.outputs.len()).map_err(misfit)?;
     check_input(model.input_fact(0).map_err(load)?, datum, shape).map_err(misfit)?;
 
     let dims: TVec<TDim> = shape
@@ -64,6 +60,23 @@ pub(super) fn read(
     Ok(model)
 }
 
+/// A typed graph has one input of this type and shape, and one output.
+pub(super) fn check(model: &TypedModel, datum: DatumType, shape: &[Size]) -> Result<(), String> {
+    check_counts(model.inputs.len(), model.outputs.len())?;
+    let fact = model.input_fact(0).map_err(|error| reason(&error))?;
+    if fact.datum_type != datum {
+        return Err(format!("its input is {:?}, {datum:?} is meant", fact.datum_type));
+    }
+    check_dims(fact.shape.dims(), shape)
+}
+
+fn check_counts(inputs: usize, outputs: usize) -> Result<(), String> {
+    if (inputs, outputs) == (1, 1) {
+        return Ok(());
+    }
+    Err(format!("it has {inputs} inputs and {outputs} outputs, one each is meant"))
+}
+
 /// The graph's declared input agrees with what it will be given.
 fn check_input(declared: &InferenceFact, datum: DatumType, shape: &[Size]) -> Result<(), String> {
     let fits =
@@ -71,7 +84,10 @@ fn check_input(declared: &InferenceFact, datum: DatumType, shape: &[Size]) -> Re
     if declared.datum_type.concretize().is_some_and(|declared| !fits(declared)) {
         return Err(format!("its input is {:?}, {datum:?} is meant", declared.datum_type));
     }
-    let Some(dims) = declared.shape.concretize() else { return Ok(()) };
+    declared.shape.concretize().map_or(Ok(()), |dims| check_dims(&dims, shape))
+}
+
+fn check_dims(dims: &[TDim], shape: &[Size]) -> Result<(), String> {
     let fits = dims.len() == shape.len()
         && dims.iter().zip(shape).all(|(dim, size)| match (dim.to_usize(), size) {
             (Ok(declared), Size::Fixed(given)) => declared == *given,

@@ -50,7 +50,9 @@ pub enum EncoderError {
         reason: String,
     },
     /// Int8 was asked for, and nothing in the graph can be int8.
-    #[error("nothing in the {tower} graph can be int8: use --precision float")]
+    #[error(
+        "nothing in the {tower} graph can be int8 (edgeclip model info says why): use --precision float"
+    )]
     NothingInt8 {
         /// `vision` or `text`.
         tower: &'static str,
@@ -65,7 +67,9 @@ pub enum EncoderError {
     #[error(transparent)]
     Kernel(#[from] crate::gemm::NoKernel),
     /// The cores that were asked for are not there, or not for this process.
-    #[error("can't compute on these cores")]
+    #[error(
+        "can't compute on these cores: the machine lacks them, or keeps them from this process"
+    )]
     Cores(#[source] std::io::Error),
     /// The system gave no threads.
     #[error("can't start worker threads")]

@@ -307,7 +307,7 @@ impl Reader<'_> {
 
     fn norm(&self, stored: &StoredNorm) -> TractResult<Arc<LayerNorm>> {
         let (gain, bias) = (self.floats(stored.gain)?, self.floats(stored.bias)?);
-        ensure!(gain.len() == bias.len(), "a norm of two widths");
+        ensure!(gain.len() == bias.len() && !gain.is_empty(), "a norm without a width");
         Ok(Arc::new(LayerNorm::new(gain, bias, stored.epsilon)))
     }
 
@@ -320,11 +320,11 @@ impl Reader<'_> {
     ) -> TractResult<Box<dyn TypedOp>> {
         let size = |text: &String| symbols.parse_tdim(text);
         Ok(match stored {
-            Stored::Norm(norm) => Box::new(Norm {
-                engine: Arc::clone(self.engine),
-                constants: self.norm(norm)?,
-                shape,
-            }),
+            Stored::Norm(norm) => {
+                let (engine, constants) = (Arc::clone(self.engine), self.norm(norm)?);
+                ensure!(inputs == 1, "a norm of {inputs} inputs");
+                Box::new(Norm { engine, constants, shape })
+            }
             Stored::Product { .. } => Box::new(self.product(stored, shape, inputs)?),
             Stored::Attention {
                 operands,
@@ -389,10 +389,15 @@ impl Reader<'_> {
         let fits = bias.len() == *n
             && inputs == 1 + usize::from(residual.is_some())
             && norm.as_ref().is_none_or(|norm| norm.width() == *k)
-            && patches.as_ref().is_none_or(|patches| patches.width() == *k);
+            && !(norm.is_some() && patches.is_some())
+            && patches.as_ref().is_none_or(|patches| patches.are_sound() && patches.width() == *k);
         ensure!(fits, "a product whose parts don't fit each other");
         let layout = self.engine.kernel().layout();
-        let weights = if layout == self.packed_for { weights } else { weights.repacked(layout) };
+        let weights = if layout == self.packed_for {
+            weights
+        } else {
+            weights.repacked(layout).context("weights that are not symmetric int8")?
+        };
         Ok(Product {
             engine: Arc::clone(self.engine),
             weights: Arc::new(Weights::Packed(weights)),

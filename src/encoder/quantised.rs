@@ -50,6 +50,19 @@ impl<'a> Names<'a> {
         }
     }
 
+    /// The type of the node that computes a value, past those that but move or copy it.
+    fn computed_by(&self, value: &'a str) -> &'a str {
+        let mut value = value;
+        for _ in 0..self.graph.node.len() {
+            let Some(node) = self.producers.get(value) else { break };
+            match (node.op_type.as_str(), node.input.first()) {
+                ("Cast" | "Identity" | "Reshape" | "Transpose", Some(input)) => value = input,
+                (op_type, _) => return op_type,
+            }
+        }
+        ""
+    }
+
     fn producer(&self, value: &str, op_type: &str) -> Option<&'a NodeProto> {
         self.producers.get(value).copied().filter(|node| node.op_type == op_type)
     }
@@ -91,7 +104,9 @@ impl Changes {
                 *node = other.clone();
             }
             for value in node.input.iter_mut().chain(&mut node.output) {
-                while let Some(name) = self.renamed.get(value) {
+                // As often as there are names: those that lead to themselves are left where they are.
+                for _ in 0..self.renamed.len() {
+                    let Some(name) = self.renamed.get(value) else { break };
                     value.clone_from(name);
                 }
             }
@@ -121,7 +136,7 @@ fn integer_product(names: &Names, node: &NodeProto, changes: &mut Changes) -> Tr
     let Some((x, cast, scaled, weights, scale, zero)) = found else { return Ok(false) };
     let is_matmul = node.op_type == "MatMulInteger";
     let axis = if is_matmul { weights.dims.len().saturating_sub(1) } else { 0 };
-    let name = format!("{}.dequantised", weights.name);
+    let name = format!("{}.dequantised", scaled.output[0]);
     changes.constants.push(dequantise(weights, scale, zero, axis, &name)?);
     changes.gone.extend([node.output[0].clone(), cast.output[0].clone()]);
     let float = NodeProto {
@@ -139,8 +154,35 @@ fn dequantised(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractR
     let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {
         return Ok(false);
     };
+    let constant = |node: &NodeProto, at: usize| {
+        let name = node.input.get(at).filter(|name| !name.is_empty())?;
+        names.constants.get(name.as_str()).copied()
+    };
     let quantised = names.producer(input, "QuantizeLinear");
-    if let Some(x) = quantised.and_then(|quantised| quantised.input.first()) {
+    if let Some((quantised, x)) = quantised.and_then(|q| Some((q, q.input.first()?))) {
+        if quantised.input[1..] != node.input[1..] {
+            return Ok(false); // not a pair: it scales
+        }
+        // Without a zero point it is 0, of bytes.
+        let is_bounded = match constant(node, 2) {
+            None => true,
+            Some(zero) => {
+                let least = if zero.data_type == DataType::Int8 as i32 { -128.0 } else { 0.0 };
+                floats(zero)?.iter().all(|zero| (zero - least).abs() < 0.5)
+            }
+        };
+        let not_below_0 = ["Relu", "Softmax", "Sigmoid"].contains(&names.computed_by(x));
+        if is_bounded && !not_below_0 {
+            // Where zero is the least value, quantising cuts off what is below: the quantiser took a ReLU away.
+            let relu = NodeProto {
+                op_type: "Relu".into(),
+                input: vec![x.clone()],
+                attribute: vec![],
+                ..node.clone()
+            };
+            changes.replaced.insert(output.clone(), relu);
+            return Ok(true);
+        }
         changes.gone.insert(output.clone());
         let is_result = names.graph.output.iter().any(|result| result.name == *output);
         // The graph's own names stay.
@@ -153,16 +195,14 @@ fn dequantised(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractR
         changes.renamed.insert(from.clone(), to.clone());
         return Ok(true);
     }
-    let constant = |at: usize| {
-        let name = node.input.get(at).filter(|name| !name.is_empty())?;
-        names.constants.get(name.as_str()).copied()
+    let (Some(values), Some(scale)) = (constant(node, 0), constant(node, 1)) else {
+        return Ok(false);
     };
-    let (Some(values), Some(scale)) = (constant(0), constant(1)) else { return Ok(false) };
     let axis = node.attribute.iter().find(|attribute| attribute.name == "axis");
     let axis = axis.map_or(1, |attribute| attribute.i);
     let from_end = values.dims.len().saturating_sub(axis.unsigned_abs() as usize);
     let axis = usize::try_from(axis).unwrap_or(from_end);
-    changes.constants.push(dequantise(values, scale, constant(2), axis, output)?);
+    changes.constants.push(dequantise(values, scale, constant(node, 2), axis, output)?);
     changes.gone.insert(output.clone());
     Ok(true)
 }

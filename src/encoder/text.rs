@@ -73,14 +73,16 @@ impl TextEncoder {
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
-        let tower = Tower::load_packed("text", packed, layout, embedding_dim, compute)?;
+        let shapes = [Size::Free("n"), Size::Fixed(1)].map(|n| [n, Size::Free("l")]);
+        let input = (i64::datum_type(), &[&shapes[0][..], &shapes[1]][..]);
+        let tower = Tower::load_packed("text", packed, layout, input, embedding_dim, compute)?;
         Self::new(tower, context_length)
     }
 
     fn new(tower: Tower, context_length: usize) -> Result<Self, EncoderError> {
         let longest = tower.run(&[1, context_length], &vec![0_i64; context_length]);
         if let Err(EncoderError::Run { tower, reason }) = longest {
-            let reason = format!("it takes fewer than {context_length} tokens: {reason}");
+            let reason = format!("it fails on a text of {context_length} tokens: {reason}");
             return Err(EncoderError::Shape { tower, reason });
         }
         let (vocabulary, rows_max) = (tower.table_rows(), tower.rows().unwrap_or(ROWS_MAX));

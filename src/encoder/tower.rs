@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike;
 
-use super::graph::{Size, read, reason};
+use super::graph::{Size, check, read, reason};
 use super::lower::{Report, lower};
 use super::ops::{Attention, Product};
 use super::packed::{PackedTower, put_together, take_apart};
@@ -25,8 +25,6 @@ pub(super) struct Tower {
 /// One step of a tower's plan, and how long it took.
 #[derive(Clone, Debug)]
 pub struct NodeTime {
-    /// Its place in the plan.
-    pub step: usize,
     /// The node's name in the graph.
     pub name: String,
     /// Its operator.
@@ -61,6 +59,9 @@ impl Tower {
         if compute.precision() == Precision::Int8 && report.products == 0 {
             return Err(EncoderError::NothingInt8 { tower: name });
         }
+        if compute.precision() == Precision::Auto && report.products == 0 {
+            log::warn!("nothing in the {name} graph can be int8: edgeclip model info says why");
+        }
         Self::ready(name, model, embedding_dim, report)
     }
 
@@ -79,11 +80,12 @@ impl Tower {
         take_apart(model, report).map_err(load)
     }
 
-    /// Makes a stored tower ready to run.
+    /// Makes a stored tower ready to run; its input has one of the shapes.
     pub(super) fn load_packed(
         name: &'static str,
         packed: &PackedTower,
         layout: Layout,
+        (datum, shapes): (DatumType, &[&[Size]]),
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
@@ -92,6 +94,11 @@ impl Tower {
         }
         let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
         let (model, report) = put_together(packed, layout, &compute.engine()).map_err(load)?;
+        let checks = shapes.iter().map(|shape| check(&model, datum, shape));
+        checks
+            .reduce(Result::or)
+            .unwrap_or(Ok(()))
+            .map_err(|reason| EncoderError::Shape { tower: name, reason })?;
         Self::ready(name, model, embedding_dim, report)
     }
 
@@ -150,9 +157,8 @@ impl Tower {
                 let (before, begun) = (count(), Instant::now());
                 let outputs = tract_onnx::tract_core::plan::eval(ctx, op_state, node, inputs);
                 let (time, counted) = (begun.elapsed(), count() - before);
-                let (step, name) = (times.len(), node.name.clone());
-                let operator = node.op.name().into_owned();
-                times.push(NodeTime { step, name, operator, macs, time, counted });
+                let (name, operator) = (node.name.clone(), node.op.name().into_owned());
+                times.push(NodeTime { name, operator, macs, time, counted });
                 outputs
             });
         Ok((self.embeddings(shape[0], &outputs.map_err(run)?)?, times))

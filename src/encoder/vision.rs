@@ -40,11 +40,15 @@ impl ImageEncoder {
     pub fn pack(
         onnx: &[u8],
         image_size: usize,
+        embedding_dim: usize,
         compute: &Compute,
         layout: Layout,
     ) -> Result<PackedTower, EncoderError> {
         let shape = [1, 3, image_size, image_size].map(Size::Fixed);
-        Tower::pack("vision", onnx, f32::datum_type(), &shape, compute, layout)
+        let packed = Tower::pack("vision", onnx, f32::datum_type(), &shape, compute, layout)?;
+        // What can't be loaded again is no pack.
+        Self::load_packed(&packed, layout, image_size, embedding_dim, compute)?;
+        Ok(packed)
     }
 
     /// Makes a stored tower ready to run.
@@ -58,7 +62,9 @@ impl ImageEncoder {
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
-        let tower = Tower::load_packed("vision", packed, layout, embedding_dim, compute)?;
+        let shape = [1, 3, image_size, image_size].map(Size::Fixed);
+        let input = (f32::datum_type(), &[&shape[..]][..]);
+        let tower = Tower::load_packed("vision", packed, layout, input, embedding_dim, compute)?;
         Ok(Self { tower, image_size })
     }
 
@@ -81,11 +87,15 @@ impl ImageEncoder {
     ///
     /// # Errors
     /// As [`encode`](Self::encode).
+    ///
+    /// # Panics
+    /// As [`encode`](Self::encode).
     pub fn encode_timed(
         &self,
         pixels: &PixelValues,
         count: impl Fn() -> usize,
     ) -> Result<(Embedding, Vec<NodeTime>), EncoderError> {
+        assert_eq!(pixels.image_size(), self.image_size, "pixel values of the tower's own size");
         let shape = [1, 3, self.image_size, self.image_size];
         let (mut rows, times) = self.tower.run_timed(&shape, pixels.values(), count)?;
         Ok((rows.remove(0), times))

@@ -278,7 +278,9 @@ impl PackedWeights {
                 &mut panels[column / layout.nr * layout.nr * padded(k)..][..layout.nr * padded(k)];
             interleave(&line, panel, column % layout.nr, layout.nr, layout.group);
             if layout.rows == Stored::Uint8 {
-                starts[column] = -128 * channel.iter().map(|value| i32::from(*value)).sum::<i32>();
+                let sum: i32 = channel.iter().map(|value| i32::from(*value)).sum();
+                // The longest K goes over the end here, and comes back with its products.
+                starts[column] = sum.wrapping_mul(-128);
             }
         }
         Self { layout, n, k, scales, starts, panels: Arc::new(panels) }
@@ -297,14 +299,15 @@ impl PackedWeights {
         let columns = n.checked_next_multiple_of(layout.nr)?;
         let fits = (1..=K_MAX).contains(&k)
             && scales.len() == n
+            && scales.iter().all(|scale| scale.is_finite())
             && starts.len() == columns
             && Some((*panels).as_ref().len()) == columns.checked_mul(padded(k));
         fits.then_some(Self { layout, n, k, scales, starts, panels })
     }
 
-    /// The same weights for another kernel.
+    /// The same weights for another kernel; none where a value is -128, which no packing gives.
     #[must_use]
-    pub fn repacked(&self, layout: Layout) -> Self {
+    pub fn repacked(&self, layout: Layout) -> Option<Self> {
         let Layout { nr, group, .. } = self.layout;
         let panels = self.panels();
         let value = |column: usize, at: usize| {
@@ -313,7 +316,8 @@ impl PackedWeights {
         };
         let columns = (0..self.n).flat_map(|column| (0..self.k).map(move |at| (column, at)));
         let values: Vec<i8> = columns.map(|(column, at)| value(column, at)).collect();
-        Self::take_int8(layout, &values, self.k, self.scales.clone())
+        let symmetric = values.iter().all(|value| *value >= -INT8_MAX);
+        symmetric.then(|| Self::take_int8(layout, &values, self.k, self.scales.clone()))
     }
 
     /// Output channels and K.

@@ -12,8 +12,11 @@ use crate::gemm::{Activation, Place};
 
 /// Longest way of writing an activation that is looked for, in nodes.
 const NODES_MAX: usize = 16;
-/// Functions are compared at this many places in -12 to 12.
-const PLACES: usize = 481;
+/// Functions are compared at this many places: in -12 to 12, and at powers of 2 up to 2^12, where a bound
+/// would show.
+const PLACES: usize = NEAR + 2 * FAR;
+const NEAR: usize = 481;
+const FAR: usize = 9;
 /// How far apart two ways of computing one function may be, relative to 1 + |x|. The nearest two of the
 /// activations, the forms of GELU, differ by 4e-4 of it.
 const TOLERANCE: f32 = 2e-5;
@@ -112,7 +115,9 @@ fn evaluate(model: &TypedModel, x: OutletId, nodes: &[usize]) -> TractResult<Vec
 }
 
 fn places() -> Vec<f32> {
-    (0..PLACES).map(|at| at as f32 / 20.0 - 12.0).collect()
+    let near = (0..NEAR).map(|at| at as f32 / 20.0 - 12.0);
+    let far = (0..FAR).map(|at| (16_u32 << at) as f32);
+    near.chain(far.flat_map(|place| [place, -place])).collect()
 }
 
 fn agrees(activation: Activation, computed: &[f32]) -> bool {

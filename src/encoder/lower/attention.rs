@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{DimLike, InOut};
+use tract_onnx::tract_core::internal::{AxesMapping, DimLike, InOut};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::math::{Add, Mul};
@@ -20,6 +20,9 @@ use crate::encoder::ops::{Attention, Operand};
 const LENGTHS: [i64; 3] = [1, 2, 7];
 /// A mask takes this or more off what must not be seen.
 const MASKED: f32 = -1000.0;
+
+/// Least factor between a mask and the softmax.
+const LEAST_SCALE: f32 = 1e-3;
 
 /// The products' way through the logits, back from the softmax.
 struct Logits<'a> {
@@ -126,6 +129,10 @@ fn logits(model: &TypedModel, mut outlet: OutletId) -> TractResult<Result<Logits
         };
         let mut before = None;
         for (x, other) in [(0, 1), (1, 0)].map(|(a, b)| (node.inputs[a], node.inputs[b])) {
+            // What is broadcast here is more than the product gives.
+            if model.outlet_fact(x)?.shape != node.outputs[0].fact.shape {
+                continue;
+            }
             if op.is::<Mul>() {
                 if let Some(factor) = uniform(model, other)? {
                     scale *= factor;
@@ -133,7 +140,9 @@ fn logits(model: &TypedModel, mut outlet: OutletId) -> TractResult<Result<Logits
                     break;
                 }
             } else if op.is::<Add>() && !leads_to_input(model, other) {
-                match causal(model, other)? {
+                // What can't be looked at is a mask of another kind; a scale that is almost nothing, or
+                // negative, would show what it hides.
+                match causal(model, other).unwrap_or(None).filter(|_| scale > LEAST_SCALE) {
                     Some(found) => is_causal |= found,
                     None => return Ok(Err("its mask is neither empty nor causal".into())),
                 }
@@ -257,8 +266,17 @@ fn fused(
     if v.view.scale.to_bits() != 1.0_f32.to_bits() {
         return Ok(Err("its values are scaled".into()));
     }
-    if logits.is_causal && q.tokens() != k.tokens() {
-        return Ok(Err("a causal mask over other numbers of queries and keys".into()));
+    // A mask is looked at as [.., queries, keys].
+    let rank = logits.einsum.outputs[0].fact.rank();
+    let in_order = (places.query + 2, places.key + 1) == (rank, rank);
+    if logits.is_causal && (!in_order || q.tokens() != k.tokens()) {
+        return Ok(Err("a causal mask over other than as many queries as keys".into()));
+    }
+    let sources = [&q, &k, &v].map(|side| model.outlet_fact(side.view.source));
+    for fact in sources {
+        if fact?.datum_type != f32::datum_type() {
+            return Ok(Err("its operands are not float".into()));
+        }
     }
     let mut inputs: TVec<OutletId> = tvec![];
     let mut operand = |side: &Side| {
@@ -326,6 +344,9 @@ fn queries_and_keys(
     else {
         return Ok(None);
     };
+    if sums_alone(model, node, axes)? {
+        return Ok(None);
+    }
     let place_in = |input: usize, place: usize| -> TractResult<usize> {
         Ok(axes.axis((InOut::Out(0), place))?.inputs[input][0])
     };
@@ -339,6 +360,20 @@ fn queries_and_keys(
     Ok(Some((queries, keys, Places { query, key, shared })))
 }
 
+/// Whether a product sums over an axis that one operand alone has.
+fn sums_alone(model: &TypedModel, node: &TypedNode, axes: &AxesMapping) -> TractResult<bool> {
+    for axis in axes.iter_all_axes().filter(|axis| axis.outputs[0].is_empty()) {
+        for (input, places) in axis.inputs.iter().enumerate() {
+            let alone = axis.inputs.iter().filter(|places| !places.is_empty()).count() == 1;
+            let shape = &model.outlet_fact(node.inputs[input])?.shape;
+            if alone && places.iter().any(|place| !shape[*place].is_one()) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 /// The other side of the second product, and which of the result's axes are those of the op's own, in
 /// their order: axes of one, then `[batch, queries, heads, head_width]` without those that are not there.
 fn values(
@@ -350,6 +385,9 @@ fn values(
     let (Some(EinSum { axes, .. }), 2) = (node.op_as::<EinSum>(), node.inputs.len()) else {
         return Ok(None);
     };
+    if sums_alone(model, node, axes)? {
+        return Ok(None);
+    }
     let weights = usize::from(node.inputs[1].node == softmax.id);
     let v = 1 - weights;
     let place_in = |io: InOut, place: usize| -> Option<usize> {

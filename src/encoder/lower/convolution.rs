@@ -4,6 +4,7 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
 
 use super::axes::reorder;
+use super::product::are_finite;
 use super::{Change, Lowering, constant};
 use crate::encoder::ops::{Patches, Product, Weights};
 use crate::gemm::K_MAX;
@@ -50,7 +51,7 @@ pub(super) fn lower(
         channels_last: spec.data_format.c_is_last() || channels > CHANNELS_FEW,
     };
     let k = patches.width();
-    if k > K_MAX {
+    if k == 0 || k > K_MAX || kernel.len() == 0 {
         return ctx.refuse(node, format!("it sums over {k} values, the limit is {K_MAX}"));
     }
 
@@ -62,9 +63,12 @@ pub(super) fn lower(
         wire = reorder(&mut patch, &format!("{name}.rows"), wire, &to_last)?;
     }
     let order: &[usize] = if patches.channels_last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
-    let values =
+    let values: Vec<f32> =
         kernel.to_plain_array_view::<f32>()?.permuted_axes(order).iter().copied().collect();
     let n = kernel.shape()[0];
+    if !are_finite(&values) {
+        return ctx.refuse(node, "its weights are not finite");
+    }
     let [height, width] = patches.grid;
     let sizes = [count, height, width, n];
     let shape: TVec<TDim> = sizes[1 - with_n..].iter().map(ToDim::to_dim).collect();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{Axis, TractErrorContext as _};
+use tract_onnx::tract_core::internal::{Axis, DimLike, TractErrorContext as _};
 use tract_onnx::tract_core::ops::array::Slice;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::einsum::EinSum;
@@ -54,7 +54,7 @@ impl Roles {
                     roles.rows_in_result.push(to);
                     roles.weights_dropped.push(weight);
                 }
-                (&[at], &[weight], &[]) => {
+                (&[at], &[weight], &[]) if x_fact.shape[at] == w_shape[weight].to_dim() => {
                     roles.summed.push(at);
                     roles.weights_summed.push(weight);
                 }
@@ -101,8 +101,11 @@ pub(super) fn lower(
         return ctx.refuse(node, format!("it sums over {k} values, the limit is {K_MAX}"));
     }
     let order = [&*roles.weights_dropped, &roles.channels, &roles.weights_summed].concat();
-    let values =
+    let values: Vec<f32> =
         weights.to_plain_array_view::<f32>()?.permuted_axes(order).iter().copied().collect();
+    if !are_finite(&values) {
+        return ctx.refuse(node, "its weights are not finite");
+    }
 
     let mut patch = TypedModelPatch::default();
     let wire = patch.tap_model(model, node.inputs[x])?;
@@ -142,6 +145,11 @@ impl Lowering {
     }
 }
 
+/// Whether weights can be quantised.
+pub(super) fn are_finite(weights: &[f32]) -> bool {
+    weights.iter().all(|value| value.is_finite())
+}
+
 /// What follows a product, where it is a sum (or another operation of two) with a constant that has one
 /// value, or one for each channel: that node, and `[n]` values.
 fn constant_by_channel<'a>(
@@ -174,10 +182,13 @@ fn constant_by_channel<'a>(
     let mut channels = 1;
     let places = values.shape().iter().rev().zip(node.outputs[0].fact.shape.iter().rev());
     for (size, of_result) in places {
-        if *size != 1 && (channels >= n || size.to_dim() != *of_result) {
+        let inside = channels < n;
+        if *size != 1 && (!inside || size.to_dim() != *of_result) {
             return Ok(None);
         }
-        channels *= size;
+        if inside {
+            channels *= of_result.to_usize()?;
+        }
     }
     Ok((plain.len() == n).then(|| (next, plain.to_vec())))
 }
@@ -210,6 +221,10 @@ pub(super) fn take_gain(
     let channels = values.chunks_exact(*k).zip(&gains);
     let values =
         channels.flat_map(|(channel, gain)| channel.iter().map(move |v| v * gain)).collect();
+    let values: Vec<f32> = values;
+    if !are_finite(&values) {
+        return Ok(None);
+    }
     let bias = op.bias.iter().zip(&gains).map(|(bias, gain)| bias * gain).collect();
     let weights = Arc::new(Weights::Float { values, k: *k });
     replace(model, name, &node.inputs, Product { weights, bias, ..op.clone() }, next.id.into())

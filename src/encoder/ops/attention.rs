@@ -55,18 +55,25 @@ impl Attention {
             scale: self.scale,
             is_causal: self.is_causal,
         };
-        let operand = |at: usize| -> TractResult<(&[f32], [usize; 3])> {
+        let batch = size(&self.batch)?;
+        let operand = |at: usize, tokens: usize| -> TractResult<(&[f32], [usize; 3])> {
             let Operand { input, start, batch_step, head_step, token_step } = &self.operands[at];
             let steps = [size(batch_step)?, size(head_step)?, size(token_step)?];
             let values = values(&inputs[*input])?;
-            ensure!(*start < values.len(), "an operand of {} values", values.len());
+            let last =
+                [batch, self.heads, tokens].iter().zip(steps).try_fold(*start, |end, (n, step)| {
+                    n.checked_sub(1)?.checked_mul(step)?.checked_add(end)
+                });
+            let fits = last.and_then(|last| last.checked_add(self.head_width));
+            ensure!(fits.is_some_and(|end| end <= values.len()), "an operand beyond its tensor");
             Ok((&values[*start..], steps))
         };
-        let operands = [operand(0)?, operand(1)?, operand(2)?];
-        let batch = size(&self.batch)?;
+        let (queries, keys) = (shape.queries, shape.keys);
+        let operands = [operand(0, queries)?, operand(1, keys)?, operand(2, keys)?];
         self.engine.result(&concrete(&self.shape, symbols)?, |out| {
+            let each = shape.queries * self.heads * self.head_width;
+            ensure!(out.len() == batch * each && each > 0, "an attention of another size");
             let mut at_work = self.engine.lock();
-            let each = out.len() / batch;
             for (number, out) in out.chunks_exact_mut(each).enumerate() {
                 let heads = operands.map(|(values, [batch_step, head_stride, token_stride])| {
                     Heads { values: &values[number * batch_step..], head_stride, token_stride }
@@ -82,6 +89,9 @@ impl PartialEq for Attention {
     fn eq(&self, other: &Self) -> bool {
         self.operands == other.operands
             && self.shape == other.shape
+            && [&self.batch, &self.queries, &self.keys]
+                == [&other.batch, &other.queries, &other.keys]
+            && self.head_width == other.head_width
             && (self.heads, self.is_causal, self.scale.to_bits())
                 == (other.heads, other.is_causal, other.scale.to_bits())
     }

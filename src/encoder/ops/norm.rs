@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{EvalContext, EvalOp, Op, StaticName};
+use tract_onnx::tract_core::internal::{EvalContext, EvalOp, Op, StaticName, ensure};
 use tract_onnx::tract_core::{as_op, not_out_of_plan, op_as_typed_op};
 
 use super::{concrete, typed_op, values};
@@ -29,9 +29,10 @@ impl Eq for Norm {}
 impl Norm {
     fn compute(&self, symbols: &SymbolValues, inputs: &[TValue]) -> TractResult<TValue> {
         let width = self.constants.width();
-        let rows = values(&inputs[0])?.chunks_exact(width);
+        let input = values(&inputs[0])?;
         self.engine.result(&concrete(&self.shape, symbols)?, |out| {
-            for (row, out) in rows.zip(out.chunks_exact_mut(width)) {
+            ensure!(input.len() == out.len() && input.len().is_multiple_of(width), "whole rows");
+            for (row, out) in input.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
                 self.constants.apply(row, out);
             }
             Ok(())

@@ -20,7 +20,18 @@ pub(in crate::encoder) struct Patches {
     pub(in crate::encoder) channels_last: bool,
 }
 
+/// Most rows, columns, channels and whatever else counts here.
+const SIZE_MAX: usize = 1 << 16;
+
 impl Patches {
+    /// Whether the numbers are such that nothing overflows or is divided by zero.
+    pub(in crate::encoder) fn are_sound(&self) -> bool {
+        let numbers = [self.size, self.window, self.stride, self.dilation, self.grid];
+        let mut numbers = numbers.iter().flatten().chain([&self.channels]);
+        numbers.all(|number| (1..SIZE_MAX).contains(number))
+            && self.pad.iter().all(|pad| *pad < SIZE_MAX)
+    }
+
     /// Values of a picture.
     pub(in crate::encoder) fn picture(&self) -> usize {
         self.channels * self.size[0] * self.size[1]

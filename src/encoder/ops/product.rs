@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::internal::{EvalContext, EvalOp, Op, StaticName, bail};
+use tract_onnx::tract_core::internal::{EvalContext, EvalOp, Op, StaticName, bail, ensure};
 use tract_onnx::tract_core::{as_op, not_out_of_plan, op_as_typed_op};
 
 use super::{Patches, concrete, typed_op, values};
@@ -28,7 +28,7 @@ impl Weights {
     }
 }
 
-/// `activation(rows(norm(input)) * weights^T + bias) + residual`. The first input is as many rows of k
+/// `activation(rows(norm(input)) * weights^T + bias) + residual`, or the residual within the activation. The first input is as many rows of k
 /// as it has, or pictures whose patches are the rows; the second, where there is one, is the residual,
 /// of as many values as the result.
 #[derive(Clone)]
@@ -59,23 +59,30 @@ impl Product {
 
     fn compute(&self, symbols: &SymbolValues, inputs: &[TValue]) -> TractResult<TValue> {
         let Weights::Packed(weights) = &*self.weights else { bail!("weights that are not packed") };
-        let (input, k) = (values(&inputs[0])?, weights.shape()[1]);
+        let (input, [n, k]) = (values(&inputs[0])?, weights.shape());
+        let (each, rows_of_each) = match &self.patches {
+            None => (k, 1),
+            Some(patches) => (patches.picture(), patches.grid.iter().product::<usize>()),
+        };
+        ensure!(input.len().is_multiple_of(each), "whole rows or pictures");
+        let count = input.len() / each * rows_of_each;
         let residual = match self.residual {
             Some(place) => Some((values(&inputs[1])?, place)),
             None => None,
         };
         let epilogue = Epilogue { bias: &self.bias, activation: self.activation, residual };
         self.engine.result(&concrete(&self.shape, symbols)?, |out| {
+            ensure!(out.len() == count * n, "a product of another size");
+            let fits = residual.is_none_or(|(residual, _)| residual.len() == out.len());
+            ensure!(fits, "a residual of another size");
             let AtWork { mut workers, mut rows } = self.engine.lock();
             match (&self.norm, &self.patches) {
                 (Some(norm), _) => rows.quantise_normed(&mut workers, input, norm),
                 (None, None) => rows.quantise(&mut workers, input, k),
                 (None, Some(patches)) => {
-                    let (picture, each) =
-                        (patches.picture(), patches.grid.iter().product::<usize>());
-                    let count = input.len() / picture * each;
                     rows.quantise_lines(&mut workers, count, k, |row, line| {
-                        patches.copy(&input[row / each * picture..][..picture], row % each, line);
+                        let picture = &input[row / rows_of_each * each..][..each];
+                        patches.copy(picture, row % rows_of_each, line);
                     });
                 }
             }
