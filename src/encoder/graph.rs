@@ -17,13 +17,14 @@ pub(super) enum Size {
     Free(&'static str),
 }
 
-/// Reads a graph of floats, or one that stands for such a graph, for inputs of this type and shape.
+/// Reads a graph of floats, or one that stands for such a graph, for inputs of this type and shape; and how
+/// many of its parts were quantised.
 pub(super) fn read(
     name: &'static str,
     onnx: &[u8],
     datum: DatumType,
     shape: &[Size],
-) -> Result<TypedModel, EncoderError> {
+) -> Result<(TypedModel, usize), EncoderError> {
     let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
     let misfit = |reason| EncoderError::Shape { tower: name, reason };
     let mut proto =
@@ -32,9 +33,6 @@ pub(super) fn read(
     // What an exporter notes of inner shapes bears its own names for free sizes; they are derived anew.
     graph.value_info.clear();
     let dequantised = quantised::to_float(graph).map_err(load)?;
-    if dequantised > 0 {
-        log::info!("the {name} graph was quantised: {dequantised} of its parts are read as float");
-    }
     let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(load)?;
     drop(proto);
     check_counts(model.inputs.len(), model.outputs.len()).map_err(misfit)?;
@@ -57,7 +55,7 @@ pub(super) fn read(
     let mut model = model.into_typed().map_err(load)?;
     let single = FloatPrecisionTranslator::new(f16::datum_type(), f32::datum_type());
     single.transform(&mut model).map_err(load)?;
-    Ok(model)
+    Ok((model, dequantised))
 }
 
 /// A typed graph has one input of this type and shape, and one output.

@@ -48,9 +48,14 @@ impl Tower {
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
         let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
-        let mut model = read(name, onnx, datum, shape)?;
+        let (mut model, dequantised) = read(name, onnx, datum, shape)?;
         let mut report = Report::default();
         if compute.precision() == Precision::Float {
+            if dequantised > 0 {
+                log::warn!(
+                    "the {name} graph was quantised; {dequantised} of its parts become float"
+                );
+            }
             model.declutter().map_err(load)?;
         } else {
             let layout = compute.kernel().layout();
@@ -75,7 +80,7 @@ impl Tower {
         layout: Layout,
     ) -> Result<PackedTower, EncoderError> {
         let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
-        let model = read(name, onnx, datum, shape)?;
+        let (model, _) = read(name, onnx, datum, shape)?;
         let (model, report) = lower(model, &compute.engine(), layout).map_err(load)?;
         take_apart(model, report).map_err(load)
     }
