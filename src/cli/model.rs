@@ -130,8 +130,12 @@ fn print(model: &Model, info: &Info) -> std::io::Result<()> {
             )?;
             writeln!(
                 out,
-                "  taken in: {} layer norms, {} activations, {} residuals; {} attentions in float",
-                report.norms, report.activations, report.residuals, report.attentions
+                "  taken in: {} layer norms, {} activations, {} residuals; in float: {} attentions, {} depthwise",
+                report.norms,
+                report.activations,
+                report.residuals,
+                report.attentions,
+                report.depthwise
             )?;
         }
         for left in &report.left {

@@ -58,6 +58,13 @@ enum Stored {
         activation: Activation,
         residual: Option<Place>,
     },
+    Depthwise {
+        weights: Span,
+        bias: Span,
+        patches: Patches,
+        activation: Activation,
+        residual: Option<Place>,
+    },
     Attention {
         operands: [StoredOperand; 3],
         batch: String,
@@ -253,7 +260,19 @@ impl Writer {
     }
 
     fn product(&mut self, op: &Product) -> TractResult<Stored> {
-        let Weights::Packed(weights) = &*op.weights else { bail!("weights that are not packed") };
+        let weights = match (&*op.weights, &op.patches) {
+            (Weights::Packed(weights), _) => weights,
+            (Weights::Depthwise { values, .. }, Some(patches)) => {
+                return Ok(Stored::Depthwise {
+                    weights: self.floats(values),
+                    bias: self.floats(&op.bias),
+                    patches: patches.clone(),
+                    activation: op.activation,
+                    residual: op.residual,
+                });
+            }
+            _ => bail!("weights that are not packed"),
+        };
         let [n, k] = weights.shape();
         let starts: Vec<u8> =
             weights.starts().iter().flat_map(|start| start.to_le_bytes()).collect();
@@ -326,6 +345,7 @@ impl Reader<'_> {
                 Box::new(Norm { engine, constants, shape })
             }
             Stored::Product { .. } => Box::new(self.product(stored, shape, inputs)?),
+            Stored::Depthwise { .. } => Box::new(self.depthwise(stored, shape, inputs)?),
             Stored::Attention {
                 operands,
                 batch,
@@ -361,6 +381,29 @@ impl Reader<'_> {
                     shape,
                 })
             }
+        })
+    }
+
+    fn depthwise(&self, stored: &Stored, shape: ShapeFact, inputs: usize) -> TractResult<Product> {
+        let Stored::Depthwise { weights, bias, patches, activation, residual } = stored else {
+            bail!("no depthwise convolution")
+        };
+        let (values, bias) = (self.floats(*weights)?, self.floats(*bias)?);
+        let fits = patches.are_sound()
+            && patches.channels_last
+            && values.len() == patches.width()
+            && bias.len() == patches.channels
+            && inputs == 1 + usize::from(residual.is_some());
+        ensure!(fits, "a depthwise convolution whose parts don't fit each other");
+        Ok(Product {
+            engine: Arc::clone(self.engine),
+            weights: Arc::new(Weights::Depthwise { values, channels: patches.channels }),
+            bias: bias.into(),
+            patches: Some(patches.clone()),
+            norm: None,
+            activation: *activation,
+            residual: *residual,
+            shape,
         })
     }
 

@@ -192,6 +192,15 @@ each!(each_gelu, of_sums_gelu, gelu);
 each!(each_gelu_tanh, of_sums_gelu_tanh, gelu_tanh);
 
 vectorised! {
+    /// Adds the products of values and weights to `out`.
+    pub(super) fn add_products(values: &[f32], weights: &[f32], out: &mut [f32]) {
+        for (out, (value, weight)) in out.iter_mut().zip(values.iter().zip(weights)) {
+            *out = value.mul_add(*weight, *out);
+        }
+    }
+}
+
+vectorised! {
     /// Adds the values to `out`.
     pub(super) fn add(values: &[f32], out: &mut [f32]) {
         for (out, value) in out.iter_mut().zip(values) {

@@ -5,6 +5,7 @@
 //! way out they are scaled to float, and bias, activation and residual are applied.
 
 mod attention;
+mod depthwise;
 mod floats;
 mod kernels;
 mod norm;
@@ -12,6 +13,7 @@ mod pack;
 mod workers;
 
 pub use attention::{AttentionShape, Heads, attention};
+pub use depthwise::depthwise;
 pub use floats::Activation;
 pub use kernels::{Kernel, Layout, available_kernels};
 pub use norm::LayerNorm;

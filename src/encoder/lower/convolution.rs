@@ -1,4 +1,4 @@
-//! Convolutions: a product of patches and weights.
+//! Convolutions: a product of patches and weights, or, depthwise, a sum for each channel by itself.
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::ops::cnn::{Conv, KernelFormat};
@@ -13,7 +13,8 @@ use crate::gemm::K_MAX;
 /// few, long runs.
 const CHANNELS_FEW: usize = 4;
 
-/// A convolution of one group becomes a product.
+/// A convolution of one group becomes a product; one of as many groups as channels stays in float, as an op
+/// that takes in what follows like a product.
 pub(super) fn lower(
     ctx: &Lowering,
     model: &TypedModel,
@@ -22,9 +23,6 @@ pub(super) fn lower(
     op: &Conv,
 ) -> Change {
     let spec = &op.pool_spec;
-    if op.group != 1 {
-        return ctx.refuse(node, format!("a convolution of {} groups", op.group));
-    }
     let [kernel, bias] = [constant(model, node.inputs[1])?, constant(model, node.inputs[2])?];
     let (Some(kernel), Some(bias), None) = (kernel, bias, op.q_params) else {
         return ctx.refuse(node, "its weights are not constant floats");
@@ -48,8 +46,12 @@ pub(super) fn lower(
         dilation: [spec.dilation(0), spec.dilation(1)],
         pad: [padding[0].pad_before, padding[1].pad_before],
         grid: [padding[0].convoluted, padding[1].convoluted],
-        channels_last: spec.data_format.c_is_last() || channels > CHANNELS_FEW,
+        channels_last: spec.data_format.c_is_last() || channels > CHANNELS_FEW || op.group > 1,
     };
+    let is_depthwise = op.group == channels && kernel.shape()[..2] == [channels, 1] && channels > 1;
+    if op.group != 1 && !is_depthwise {
+        return ctx.refuse(node, format!("a convolution of {} groups", op.group));
+    }
     let k = patches.width();
     if k == 0 || k > K_MAX || kernel.len() == 0 {
         return ctx.refuse(node, format!("it sums over {k} values, the limit is {K_MAX}"));
@@ -62,7 +64,11 @@ pub(super) fn lower(
     if patches.channels_last && !spec.data_format.c_is_last() {
         wire = reorder(&mut patch, &format!("{name}.rows"), wire, &to_last)?;
     }
-    let order: &[usize] = if patches.channels_last { &[0, 2, 3, 1] } else { &[0, 1, 2, 3] };
+    let order: &[usize] = match (is_depthwise, patches.channels_last) {
+        (true, _) => &[2, 3, 0, 1],
+        (false, true) => &[0, 2, 3, 1],
+        (false, false) => &[0, 1, 2, 3],
+    };
     let values: Vec<f32> =
         kernel.to_plain_array_view::<f32>()?.permuted_axes(order).iter().copied().collect();
     let n = kernel.shape()[0];
@@ -72,10 +78,15 @@ pub(super) fn lower(
     let [height, width] = patches.grid;
     let sizes = [count, height, width, n];
     let shape: TVec<TDim> = sizes[1 - with_n..].iter().map(ToDim::to_dim).collect();
+    let weights = if is_depthwise {
+        Weights::Depthwise { values, channels }
+    } else {
+        Weights::Float { values, k }
+    };
     let product = Product {
         patches: Some(patches),
         bias: by_channel(&bias, n)?.into(),
-        ..ctx.product(Weights::Float { values, k }, shape.into())
+        ..ctx.product(weights, shape.into())
     };
     wire = patch.wire_node(name, product, &[wire])?[0];
     if !spec.data_format.c_is_last() {

@@ -8,7 +8,7 @@ use tract_onnx::tract_core::ops::cnn::Conv;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::nn::{RmsNorm, Softmax};
 
-use crate::encoder::ops::{Attention, Norm, Product};
+use crate::encoder::ops::{Attention, Norm, Product, Weights};
 
 /// What lowering made of a tower.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -17,13 +17,15 @@ pub struct Report {
     pub products: usize,
     /// Of these, convolutions.
     pub convolutions: usize,
+    /// Depthwise convolutions, computed in float.
+    pub depthwise: usize,
     /// Attentions in one piece, computed in float.
     pub attentions: usize,
     /// Layer norms, on their own or within a product.
     pub norms: usize,
-    /// Activations within a product.
+    /// Activations within a product or a depthwise convolution.
     pub activations: usize,
-    /// Residuals within a product.
+    /// Residuals within a product or a depthwise convolution.
     pub residuals: usize,
     /// Int8 weights, in bytes.
     pub weight_bytes: usize,
@@ -68,11 +70,15 @@ impl Report {
     }
 
     fn count(&mut self, product: &Product) {
-        self.products += 1;
-        self.convolutions += usize::from(product.patches.is_some());
+        if let Weights::Depthwise { .. } = *product.weights {
+            self.depthwise += 1;
+        } else {
+            self.products += 1;
+            self.convolutions += usize::from(product.patches.is_some());
+            self.weight_bytes += product.weights.shape().iter().product::<usize>();
+        }
         self.norms += usize::from(product.norm.is_some());
         self.activations += usize::from(product.activation != crate::gemm::Activation::None);
         self.residuals += usize::from(product.residual.is_some());
-        self.weight_bytes += product.weights.shape().iter().product::<usize>();
     }
 }

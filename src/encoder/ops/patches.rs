@@ -42,6 +42,15 @@ impl Patches {
         self.channels * self.window[0] * self.window[1]
     }
 
+    /// The cell of a picture, row by row, that a tap of patch `number` is on; none beyond its edge.
+    pub(in crate::encoder) fn cell(&self, number: usize, tap: usize) -> Option<usize> {
+        let [y, x] = [number / self.grid[1], number % self.grid[1]];
+        let [down, right] = [tap / self.window[1], tap % self.window[1]];
+        let row = self.inside(0, y * self.stride[0] + down * self.dilation[0])?;
+        let column = self.inside(1, x * self.stride[1] + right * self.dilation[1])?;
+        Some(row * self.size[1] + column)
+    }
+
     /// Copies patch `number` of a picture, row by row of the grid.
     pub(in crate::encoder) fn copy(&self, picture: &[f32], number: usize, patch: &mut [f32]) {
         let top = number / self.grid[1] * self.stride[0];

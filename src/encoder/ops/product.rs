@@ -8,14 +8,16 @@ use tract_onnx::tract_core::{as_op, not_out_of_plan, op_as_typed_op};
 
 use super::{Patches, concrete, typed_op, values};
 use crate::encoder::engine::{AtWork, Engine};
-use crate::gemm::{Activation, Epilogue, LayerNorm, PackedWeights, Place, product};
+use crate::gemm::{Activation, Epilogue, LayerNorm, PackedWeights, Place, depthwise, product};
 
-/// The constant side of a product, `[n, k]`.
+/// The constant side of a product, `[n, k]` unless told otherwise.
 pub(in crate::encoder) enum Weights {
     /// As the graph has them, while rules are at work.
     Float { values: Vec<f32>, k: usize },
     /// Quantised, ready to run.
     Packed(PackedWeights),
+    /// Of a depthwise convolution, `[k, n]`: each channel has its own k, and stays in float.
+    Depthwise { values: Vec<f32>, channels: usize },
 }
 
 impl Weights {
@@ -24,6 +26,7 @@ impl Weights {
         match self {
             Self::Float { values, k } => [values.len() / k, *k],
             Self::Packed(packed) => packed.shape(),
+            Self::Depthwise { values, channels } => [*channels, values.len() / channels],
         }
     }
 }
@@ -58,8 +61,7 @@ impl Product {
     }
 
     fn compute(&self, symbols: &SymbolValues, inputs: &[TValue]) -> TractResult<TValue> {
-        let Weights::Packed(weights) = &*self.weights else { bail!("weights that are not packed") };
-        let (input, [n, k]) = (values(&inputs[0])?, weights.shape());
+        let (input, [n, k]) = (values(&inputs[0])?, self.weights.shape());
         let (each, rows_of_each) = match &self.patches {
             None => (k, 1),
             Some(patches) => (patches.picture(), patches.grid.iter().product::<usize>()),
@@ -76,6 +78,18 @@ impl Product {
             let fits = residual.is_none_or(|(residual, _)| residual.len() == out.len());
             ensure!(fits, "a residual of another size");
             let AtWork { mut workers, mut rows } = self.engine.lock();
+            let weights = match (&*self.weights, &self.patches) {
+                (Weights::Packed(weights), _) => weights,
+                (Weights::Depthwise { values, .. }, Some(patches)) => {
+                    let at = |row: usize, tap| {
+                        let cell = patches.cell(row % rows_of_each, tap)?;
+                        Some(row / rows_of_each * (each / n) + cell)
+                    };
+                    depthwise(&mut workers, input, values, at, epilogue, out);
+                    return Ok(());
+                }
+                _ => bail!("weights that are not packed"),
+            };
             match (&self.norm, &self.patches) {
                 (Some(norm), _) => rows.quantise_normed(&mut workers, input, norm),
                 (None, None) => rows.quantise(&mut workers, input, k),
@@ -116,7 +130,12 @@ impl Op for Product {
     op_as_typed_op!();
 
     fn name(&self) -> StaticName {
-        if self.patches.is_some() { "Int8Convolution" } else { "Int8Product" }.into()
+        match (&*self.weights, &self.patches) {
+            (Weights::Depthwise { .. }, _) => "Depthwise",
+            (_, Some(_)) => "Int8Convolution",
+            (_, None) => "Int8Product",
+        }
+        .into()
     }
 }
 typed_op!(Product);
