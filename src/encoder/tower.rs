@@ -47,7 +47,7 @@ impl Tower {
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
-        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let load = no_load(name);
         let (mut model, dequantised) = read(name, onnx, datum, shape)?;
         let mut report = Report::default();
         if compute.precision() == Precision::Float {
@@ -79,7 +79,7 @@ impl Tower {
         compute: &Compute,
         layout: Layout,
     ) -> Result<PackedTower, EncoderError> {
-        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let load = no_load(name);
         let (model, _) = read(name, onnx, datum, shape)?;
         let (model, report) = lower(model, &compute.engine(), layout).map_err(load)?;
         take_apart(model, report).map_err(load)
@@ -97,7 +97,7 @@ impl Tower {
         if compute.precision() == Precision::Float {
             return Err(EncoderError::PackedIsInt8 { tower: name });
         }
-        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let load = no_load(name);
         let (model, report) = put_together(packed, layout, &compute.engine()).map_err(load)?;
         let checks = shapes.iter().map(|shape| check(&model, datum, shape));
         checks
@@ -113,7 +113,7 @@ impl Tower {
         embedding_dim: usize,
         report: Report,
     ) -> Result<Self, EncoderError> {
-        let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
+        let load = no_load(name);
         let misfit = |reason| EncoderError::Shape { tower: name, reason };
         model.optimize().map_err(load)?;
         check_output(model.output_fact(0).map_err(load)?, embedding_dim).map_err(misfit)?;
@@ -137,8 +137,7 @@ impl Tower {
         shape: &[usize],
         values: &[T],
     ) -> Result<Vec<Embedding>, EncoderError> {
-        let run =
-            |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
+        let run = self.failed();
         let input = Tensor::from_shape(shape, values).map_err(run)?;
         let outputs = self.plan.run(tvec!(input.into_tvalue())).map_err(run)?;
         self.embeddings(shape[0], &outputs)
@@ -151,8 +150,7 @@ impl Tower {
         values: &[T],
         count: impl Fn() -> usize,
     ) -> Result<(Vec<Embedding>, Vec<NodeTime>), EncoderError> {
-        let run =
-            |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
+        let run = self.failed();
         let input = Tensor::from_shape(shape, values).map_err(run)?;
         let mut times = Vec::new();
         let mut state = self.plan.spawn().map_err(run)?;
@@ -169,9 +167,14 @@ impl Tower {
         Ok((self.embeddings(shape[0], &outputs.map_err(run)?)?, times))
     }
 
+    /// tract's error in a run as ours.
+    fn failed(&self) -> impl Fn(TractError) -> EncoderError + Copy {
+        let tower = self.name;
+        move |error| EncoderError::Run { tower, reason: reason(&error) }
+    }
+
     fn embeddings(&self, rows: usize, outputs: &[TValue]) -> Result<Vec<Embedding>, EncoderError> {
-        let run =
-            |error: TractError| EncoderError::Run { tower: self.name, reason: reason(&error) };
+        let run = self.failed();
         let output = outputs[0].to_plain_array_view::<f32>().map_err(run)?;
         if output.shape() != [rows, self.embedding_dim] {
             let reason = format!("it gave {:?} for {rows} rows", output.shape());
@@ -194,6 +197,11 @@ impl Tower {
         })?;
         model.outlet_fact(lookup.inputs[0]).ok()?.shape[0].to_usize().ok()
     }
+}
+
+/// tract's error in loading as ours.
+fn no_load(tower: &'static str) -> impl Fn(TractError) -> EncoderError + Copy {
+    move |error| EncoderError::Load { tower, reason: reason(&error) }
 }
 
 /// The optimised graph gives `[n, embedding_dim]` floats.
