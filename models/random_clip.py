@@ -23,6 +23,8 @@ BEGIN, END = 49406, 49407
 # Weights this much wider than what keeps activations as they are: with less, the residual path drowns
 # what a picture adds to it, and all pictures have one embedding.
 GAIN = 1.6
+# Directions that are taken off the projection.
+SHARED = 4
 
 
 @dataclass(frozen=True)
@@ -102,6 +104,23 @@ def randomise(tower: torch.nn.Module) -> None:
             parameter.copy_(0.1 * values)
 
 
+@torch.no_grad()
+def spread(vision: torch.nn.Module) -> None:
+    """Takes off the projection what all pictures share: in random towers that is most of an embedding, and would hide how little two pictures differ.
+
+    The pictures are noise of all sizes of blotches and all brightnesses, `[64, 3, size, size]`.
+    """
+    noise = torch.Generator().manual_seed(SEED)
+    blotches = [torch.randn(16, 3, side, side, generator=noise) for side in (2, 7, 28, 112)]
+    pictures = torch.cat([torch.nn.functional.interpolate(b, IMAGE_SIZE, mode="bilinear") for b in blotches])
+    pictures += torch.randn(64, 3, 1, 1, generator=noise)
+    embeddings = torch.nn.functional.normalize(vision(pictures).image_embeds)
+    # The few directions that hold most of it, the mean among them.
+    directions = torch.linalg.svd(embeddings, full_matrices=False).Vh[:SHARED]
+    weight = vision.visual_projection.weight
+    weight -= directions.T @ (directions @ weight)
+
+
 def towers(shape: Shape) -> tuple[torch.nn.Module, torch.nn.Module]:
     vision = CLIPVisionConfig(
         hidden_size=shape.width, intermediate_size=4 * shape.width, num_hidden_layers=shape.layers, num_attention_heads=shape.width // HEAD_WIDTH,
@@ -115,6 +134,7 @@ def towers(shape: Shape) -> tuple[torch.nn.Module, torch.nn.Module]:
     made = CLIPVisionModelWithProjection(vision).eval(), CLIPTextModelWithProjection(text).eval()
     for tower in made:
         randomise(tower)
+    spread(made[0])
     return Only(made[0], "image_embeds"), Only(made[1], "text_embeds")
 
 
