@@ -1,12 +1,30 @@
-//! The pictures in `examples/images`: each one's true label ranks first, with the README's labels.
+//! The pictures in `examples/images`: each one's true label ranks first, with the README's labels. And the
+//! examples, run on these pictures.
 #![cfg(feature = "mini")]
 
+#[path = "../examples/kiosk.rs"]
+#[expect(dead_code, reason = "its main is for people")]
+mod kiosk;
+#[path = "../examples/pi_camera.rs"]
+#[expect(dead_code, reason = "its main is for people")]
+mod pi_camera;
+#[path = "../examples/relabel.rs"]
+#[expect(dead_code, reason = "its main is for people")]
+mod relabel;
+
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use edgeclip::capture;
+use edgeclip::outputs::gpio::Backend;
 use edgeclip::pipeline::Model;
 use edgeclip::prompts::LabelSet;
+
+/// A source that is there wherever the tests run.
+const SOURCE: &str = concat!("dir:", env!("CARGO_MANIFEST_DIR"), "/examples/images");
 
 /// Picture and true label.
 const TRUE_LABELS: &[(&str, &str)] = &[
@@ -50,4 +68,56 @@ fn every_picture_has_a_true_label_and_a_source() {
     for picture in pictures {
         assert!(sources.contains(&picture), "SOURCES.md does not name {picture}");
     }
+}
+
+#[test]
+fn pi_camera_sees_every_picture() {
+    let summary = pi_camera::watch(SOURCE, Backend::Record).unwrap();
+    assert_eq!((summary.inferred, summary.failed), (TRUE_LABELS.len() as u64, 0));
+    assert!(pi_camera::watch("dir:/nowhere/at/all", Backend::Record).is_err());
+}
+
+#[test]
+fn kiosk_serves_its_page_and_state() {
+    // A port that was free a moment ago.
+    let listen = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let labels = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/cards/labels.toml");
+    let appliance = kiosk::kiosk(SOURCE, &labels, listen).unwrap();
+    let handle = appliance.handle();
+    let running = thread::spawn(move || appliance.run());
+    let get = |path: &str| -> Option<String> {
+        ureq::get(format!("http://{listen}{path}")).call().ok()?.body_mut().read_to_string().ok()
+    };
+    let until = Instant::now() + Duration::from_mins(2);
+    let has_frames = || {
+        let state: serde_json::Value = serde_json::from_str(&get("/api/state")?).ok()?;
+        (state["state"]["inferred"].as_u64()? > 0).then_some(state)
+    };
+    let state = loop {
+        match has_frames() {
+            Some(state) => break state,
+            None => assert!(Instant::now() < until, "no frame"),
+        }
+        thread::sleep(Duration::from_millis(50));
+    };
+    let set = LabelSet::parse(&std::fs::read_to_string(labels).unwrap()).unwrap();
+    let shown = state["state"]["regions"][0]["labels"].as_array().unwrap();
+    assert_eq!(shown.len(), set.labels().len());
+    assert!(get("/").unwrap().contains("<title>edgeclip"));
+    handle.stop();
+    assert!(running.join().unwrap().unwrap().inferred > 0);
+}
+
+#[test]
+fn relabel_swaps_the_whole_set_and_loses_no_frame() {
+    let folder = tempfile::tempdir().unwrap();
+    let (before, after, summary) = relabel::relabel(SOURCE, &folder.path().join("labels")).unwrap();
+    let names = |snapshot: &edgeclip::outputs::Snapshot| {
+        let labels = snapshot.regions[0].labels.iter().map(|label| label.label.clone());
+        labels.collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(names(&before), "an animal, a drink, a vehicle");
+    assert_eq!(names(&after), "a cat, a cup of coffee, a rocket, a mountain");
+    assert!(before.inferred < after.inferred && after.inferred <= summary.inferred);
+    assert_eq!((summary.failed, after.counts.dropped), (0, 0));
 }

@@ -32,8 +32,10 @@ fn toml_has_prompts_templates_and_background() {
         name = "dog"
     "#;
     let set = LabelSet::from_toml(text).unwrap();
-    let cat = Label { name: "cat".into(), prompts: vec!["a cat".into(), "a kitten asleep".into()] };
-    let dog = Label { name: "dog".into(), prompts: vec!["dog".into()] };
+    let prompts = vec!["a cat".into(), "a kitten asleep".into()];
+    let cat = Label { name: "cat".into(), prompts, ..Label::default() };
+    let prompts = vec!["dog".into()];
+    let dog = Label { name: "dog".into(), prompts, ..Label::default() };
     assert_eq!(set.labels(), [cat, dog]);
     assert_eq!(set.background(), ["an empty room"]);
     let templates: Vec<String> = set.templates().unwrap().iter().map(ToString::to_string).collect();

@@ -64,6 +64,40 @@ fn bench_tells_times_operators_and_memory() {
 }
 
 #[test]
+fn bench_pipeline_tells_what_the_loop_takes_beside_the_tower() {
+    let folder = folder();
+    for pictures in ["", "cat.jpg", "."] {
+        let line = format!("bench {pictures} --pipeline --threads 1 --frames 5 --json");
+        let (out, err) = run(folder.path(), &line, 0);
+        assert_eq!(err, "");
+        let answer = json(&out);
+        assert_eq!((&answer["width"], &answer["height"]), (&640.into(), &480.into()));
+        for encoding in ["yuyv", "mjpeg"] {
+            let measured = &answer[encoding];
+            let median = |value: &Value| value["median"].as_f64().unwrap();
+            let stages = measured["stages"].as_array().unwrap();
+            let names: Vec<&str> = stages.iter().map(|s| s["name"].as_str().unwrap()).collect();
+            assert_eq!(
+                names,
+                ["capture", "develop", "preprocess", "encode", "score", "decide", "status"]
+            );
+            assert!(stages.iter().all(|stage| median(&stage["ms"]) >= 0.0), "{measured}");
+            assert!(median(&stages[1]["ms"]) > 0.0 && median(&stages[3]["ms"]) > 0.0, "{measured}");
+            let (others, all) = (median(&measured["others_ms"]), median(&measured["all_ms"]));
+            let share = measured["others_share"].as_f64().unwrap();
+            assert!(
+                0.0 < others && others < all && (share - others / all).abs() < 1e-6,
+                "{measured}"
+            );
+        }
+    }
+    let (out, _) = run(folder.path(), "bench --pipeline --frames 1", 0);
+    for word in ["640 x 480", "YUYV", "MJPEG", "develop", "all but encode", "%"] {
+        assert!(out.contains(word), "no {word} in:\n{out}");
+    }
+}
+
+#[test]
 fn model_info_tells_what_became_int8_and_what_not() {
     let folder = folder();
     let (out, _) = run(folder.path(), "model info --json", 0);
@@ -110,6 +144,7 @@ fn what_makes_no_sense_is_refused() {
         ("bench --cores 3-1", 2, "a list of cores is like"),
         ("bench --cores 1023", 1, "can't compute on these cores"),
         ("bench nothing.jpg", 1, "nothing.jpg"),
+        ("bench nothing.jpg --pipeline", 1, "nothing.jpg"),
         ("bench --precision half", 2, "--precision"),
         ("bench --model mini.eclip --precision float", 1, "--precision float needs the model"),
         ("model pack x.eclip --for sve9", 2, "there is no kernel 'sve9'; there are"),

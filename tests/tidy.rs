@@ -11,6 +11,7 @@ const LINES_MAX: usize = 500;
 const IMPORTS: &[(&str, &[&str])] = &[
     ("lib", &[]),
     ("digest", &[]),
+    ("disk", &[]),
     ("lines", &[]),
     ("embedding", &[]),
     ("gemm", &[]),
@@ -19,7 +20,8 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("preprocess", &["capture"]),
     ("encoder", &["embedding", "gemm", "preprocess", "tokenizer"]),
     ("classify", &["embedding"]),
-    ("prompts", &["classify", "digest", "embedding", "encoder", "lines", "tokenizer"]),
+    ("prompts", &["classify", "digest", "disk", "embedding", "encoder", "lines", "tokenizer"]),
+    ("outputs", &["capture", "classify", "digest", "disk", "prompts"]),
     ("bundle", &["classify", "digest", "lines", "preprocess", "prompts", "tokenizer"]),
     (
         "pipeline",
@@ -30,11 +32,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "embedding",
             "encoder",
             "gemm",
+            "outputs",
             "preprocess",
             "prompts",
             "tokenizer",
         ],
     ),
+    ("config", &["lines", "pipeline"]),
+    ("doctor", &["capture", "encoder", "gemm", "outputs", "pipeline", "prompts"]),
 ];
 
 /// Files that may import less than their module: the image side knows nothing of words, and the
@@ -53,8 +58,15 @@ const HOMES: &[(&str, &str)] = &[
     ("memmap2", "bundle"),
     ("tar", "bundle"),
     ("tokenizers", "tokenizer"),
-    ("fast_image_resize", "preprocess"),
     ("image", "capture"),
+    ("v4l", "capture"),
+    ("zune_jpeg", "capture"),
+    ("axum", "outputs"),
+    ("hyper", "outputs"),
+    ("hyper_util", "outputs"),
+    ("rumqttc", "outputs"),
+    ("rppal", "outputs"),
+    ("gpiocdev", "outputs"),
     ("sha2", "digest"),
 ];
 

@@ -1,7 +1,44 @@
 //! Stage 1: light to [`Frame`]. Picture files and streams come in, upright RGB goes out.
 //! Does not resize: that is `preprocess`.
+//!
+//! A [`Camera`] keeps a source open on a thread of its own and has the newest [`Shot`] ready; [`Views`]
+//! makes of it the frames that are classified.
 
+mod address;
+mod camera;
+mod encode;
+mod jpeg;
+mod mailbox;
+mod mjpeg;
+mod needs;
+mod options;
 mod picture;
+mod pixels;
+#[cfg(unix)]
+mod process;
+mod quiet;
+mod region;
+mod replay;
+mod shot;
+mod source;
+mod still;
+mod turn;
+#[cfg(target_os = "linux")]
+mod v4l;
+mod views;
+
+pub use camera::{Camera, Next};
+pub use encode::encode_jpeg;
+pub use needs::Needs;
+#[cfg(target_os = "linux")]
+pub use needs::offered_formats;
+pub use options::{
+    CAMERA_SIDE_MAX, CORNERS_MAX, FPS_MAX, Format, Options, Pace, REGIONS_MAX, Region,
+};
+pub use region::NEUTRAL;
+pub use shot::{Encoding, Moment, Shot};
+pub use source::{Captured, Counts, Source, SourceError, SourceState};
+pub use views::Views;
 
 pub use picture::{BYTES_MAX, PIXELS_MAX, PictureError, SIDE_MAX, decode, read, read_from};
 
@@ -19,6 +56,18 @@ impl Frame {
     pub fn new(width: u32, height: u32, rgb: Vec<u8>) -> Option<Self> {
         let bytes = u64::from(width) * u64::from(height) * 3;
         (bytes > 0 && rgb.len() as u64 == bytes).then_some(Self { width, height, rgb })
+    }
+
+    /// A frame whose size and pixels are still to come.
+    fn blank() -> Self {
+        Self { width: 1, height: 1, rgb: vec![0; 3] }
+    }
+
+    /// Gives the frame another size; what its pixels are then is left open. Keeps its memory.
+    fn reshape(&mut self, width: u32, height: u32) -> &mut [u8] {
+        (self.width, self.height) = (width, height);
+        self.rgb.resize(width as usize * height as usize * 3, 0);
+        &mut self.rgb
     }
 
     /// Pixels in a row.

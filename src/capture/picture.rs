@@ -44,6 +44,17 @@ pub enum PictureError {
     /// The bytes are none of the known formats.
     #[error("is not a picture in a known format (JPEG, PNG, WebP, BMP, GIF)")]
     UnknownFormat,
+    /// A camera's frame of raw pixels is shorter than its size asks for.
+    #[error("has {bytes} bytes of the {expected} that its size needs")]
+    ShortFrame {
+        /// Bytes that came.
+        bytes: usize,
+        /// Bytes that the size needs.
+        expected: usize,
+    },
+    /// A JPEG of a stream is damaged.
+    #[error("is a damaged JPEG: {0}")]
+    Damaged(String),
     /// A JPEG stops in its middle.
     #[error("is cut off: the end of the JPEG is missing")]
     CutOff,
@@ -83,7 +94,7 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
     match reader.format() {
         None => return Err(PictureError::UnknownFormat),
         // The decoder fills what is missing with grey, without a word.
-        Some(ImageFormat::Jpeg) if !jpeg_is_whole(bytes) => return Err(PictureError::CutOff),
+        Some(ImageFormat::Jpeg) if jpeg_end(bytes).is_none() => return Err(PictureError::CutOff),
         Some(_) => {}
     }
     let mut limits = Limits::default();
@@ -102,24 +113,20 @@ pub fn decode(bytes: &[u8]) -> Result<Frame, PictureError> {
     Frame::new(width, height, rgb.into_raw()).ok_or(PictureError::UnknownFormat)
 }
 
-/// Whether a JPEG goes on to its end marker (ITU-T T.81, B.1.1). What follows it doesn't matter:
+/// Where a JPEG's end marker stands, if it goes on to it (ITU-T T.81, B.1.1). What follows it doesn't matter:
 /// some cameras put a film or a second picture there.
-fn jpeg_is_whole(bytes: &[u8]) -> bool {
+pub(super) fn jpeg_end(bytes: &[u8]) -> Option<usize> {
     const END_OF_IMAGE: u8 = 0xd9;
-    let mut rest = bytes.get(2..).unwrap_or(&[]);
+    let mut at = 2;
     loop {
+        let rest = bytes.get(at..)?;
         // To the next marker: in a scan 0xff is data before 0, and part of it before a restart.
         let stands = |pair: &[u8]| pair[0] == 0xff && !matches!(pair[1], 0 | 0xd0..=0xd7 | 0xff);
-        let Some(at) = rest.windows(2).position(stands) else { return false };
-        let marker = rest[at + 1];
-        rest = &rest[at + 2..];
-        if marker == END_OF_IMAGE {
-            return true;
+        at += rest.windows(2).position(stands)?;
+        if bytes[at + 1] == END_OF_IMAGE {
+            return Some(at);
         }
-        let Some(length) = rest.first_chunk().map(|bytes| u16::from_be_bytes(*bytes)) else {
-            return false;
-        };
-        let Some(behind) = rest.get(usize::from(length)..) else { return false };
-        rest = behind;
+        let length = bytes[at + 2..].first_chunk().map(|bytes| u16::from_be_bytes(*bytes))?;
+        at += 2 + usize::from(length);
     }
 }

@@ -1,6 +1,5 @@
 //! `edgeclip classify`: labels, ranked for each picture.
 
-use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,14 +9,11 @@ use clap::{ArgGroup, Args};
 use edgeclip::classify::Score;
 use edgeclip::embedding::Embedding;
 use edgeclip::pipeline::ImageSide;
-use edgeclip::prompts::{LabelSet, LabelsError};
+use edgeclip::prompts::{LabelSet, LabelsError, read_labels};
 use serde::Serialize;
 
 use super::pictures::{Picture, collect, work_through};
 use super::{Failure, ModelArguments, Outcome, print_failed, print_json};
-
-/// Largest labels file that is read, in bytes.
-const LABELS_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Args)]
 #[command(group(ArgGroup::new("words").required(true).args(["labels", "labels_file"])))]
@@ -117,7 +113,7 @@ fn embed(
 /// The label set that the arguments ask for.
 fn label_set(arguments: &Arguments) -> anyhow::Result<LabelSet> {
     let set = if let Some(file) = &arguments.labels_file {
-        read_labels(file)?
+        read(file)?
     } else {
         let names = arguments.labels.iter().flat_map(|labels| labels.split(','));
         LabelSet::from_names(names).context("--labels")?
@@ -129,25 +125,15 @@ fn label_set(arguments: &Arguments) -> anyhow::Result<LabelSet> {
     set.with_templates(templates).context("--template")
 }
 
-fn read_labels(file: &Path) -> anyhow::Result<LabelSet> {
-    let name = file.display();
-    let bytes = fs::metadata(file).with_context(|| name.to_string())?.len();
-    if bytes > LABELS_BYTES_MAX {
-        return Err(anyhow!("{name} has {bytes} bytes, the limit is {LABELS_BYTES_MAX}"));
-    }
-    let bytes = fs::read(file).with_context(|| name.to_string())?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = 1 + String::from_utf8_lossy(good).matches('\n').count();
-        anyhow!("{name}: line {line}: not UTF-8 text: save the file as UTF-8")
-    })?;
+fn read(file: &Path) -> anyhow::Result<LabelSet> {
+    let text = read_labels(file)?;
     let parse: fn(&str) -> Result<LabelSet, LabelsError> =
         if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
             LabelSet::from_toml
         } else {
             LabelSet::from_text
         };
-    parse(&text).map_err(|error| anyhow!("{name}: {error}"))
+    parse(&text).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// A block for people: the picture, then its labels with their scores.

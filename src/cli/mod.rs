@@ -3,9 +3,13 @@
 
 mod bench;
 mod classify;
+mod config;
+mod doctor;
 mod embed;
+mod labels;
 mod model;
 mod pictures;
+mod run;
 
 use std::alloc::System;
 use std::fmt;
@@ -16,7 +20,7 @@ use std::time::Instant;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use edgeclip::encoder::{self, Cores};
-use edgeclip::pipeline::Model;
+use edgeclip::pipeline::{Model, ModelOptions};
 use serde::Serialize;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
@@ -37,6 +41,14 @@ enum Command {
     Classify(classify::Arguments),
     /// Print the embeddings of pictures or texts
     Embed(embed::Arguments),
+    /// Watch a camera: print events, drive pins, publish, serve a page
+    Run(run::Arguments),
+    /// Check, encode, list and roll back label sets
+    Labels(labels::Arguments),
+    /// Check and show the configuration
+    Config(config::Arguments),
+    /// Say what is missing on this board, and the command that mends it
+    Doctor(doctor::Arguments),
     /// Measure how fast a model is on this machine
     Bench(bench::Arguments),
     /// Look at models
@@ -76,15 +88,20 @@ enum Precision {
 
 impl ModelArguments {
     fn open(&self) -> Result<Model, Failure> {
+        let ModelOptions { path, precision, threads, cores, kernel } = self.options();
+        let options = encoder::Options { precision, threads, cores, kernel };
+        Ok(Model::open_with(path.as_deref(), &options)?)
+    }
+
+    fn options(&self) -> ModelOptions {
         let precision = match self.precision {
             Precision::Auto => encoder::Precision::Auto,
             Precision::Float => encoder::Precision::Float,
             Precision::Int8 => encoder::Precision::Int8,
         };
-        let threads = self.threads.map(usize::from);
+        let (path, threads) = (self.model.clone(), self.threads.map(usize::from));
         let (cores, kernel) = (self.cores.clone(), self.kernel.clone());
-        let options = encoder::Options { precision, threads, cores, kernel };
-        Ok(Model::open_with(self.model.as_deref(), &options)?)
+        ModelOptions { path, precision, threads, cores, kernel }
     }
 }
 
@@ -96,10 +113,19 @@ enum Failure {
     Failed(anyhow::Error),
 }
 
+impl Failure {
+    /// The same, as what went wrong: for commands that were asked to find out.
+    fn failed(self) -> Self {
+        match self {
+            Self::Usage(error) | Self::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
 /// What a command that ran to its end reports.
 enum Outcome {
     Done,
-    /// Some pictures failed; each has been reported.
+    /// Some pictures failed, or there are problems; each has been reported.
     SomeFailed,
 }
 
@@ -117,6 +143,10 @@ pub(crate) fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Classify(arguments) => classify::run(arguments, started),
         Command::Embed(arguments) => embed::run(arguments),
+        Command::Run(arguments) => run::run(arguments),
+        Command::Labels(arguments) => labels::run(arguments),
+        Command::Config(arguments) => config::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
         Command::Model(arguments) => model::run(arguments),
     };

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::EncoderError;
 use super::cores::Cores;
@@ -10,7 +10,7 @@ use super::engine::{Engine, SharedWorkers};
 use crate::gemm::{Kernel, Workers, choose_kernel};
 
 /// Arithmetic of the large products.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Precision {
     /// Int8 for what can be int8, float for the rest.

@@ -1,9 +1,12 @@
 //! Which cores to compute on: a chip with two kinds of them is as fast as its slowest thread.
 
 use std::collections::BTreeSet;
+use std::fmt;
 use std::fs;
 use std::path::Path;
 use std::str::FromStr;
+
+use serde::Deserialize;
 
 /// Where Linux tells about cores.
 const SYSTEM: &str = "/sys/devices/system/cpu";
@@ -11,13 +14,30 @@ const SYSTEM: &str = "/sys/devices/system/cpu";
 const BIG: f64 = 0.75;
 
 /// Some of a machine's cores, by the numbers that Linux gives them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
 pub struct Cores(BTreeSet<usize>);
 
 /// Why a list of cores is none.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a list of cores is like 4-7 or 0,2,3")]
 pub struct NoCores;
+
+/// As a list: `0,4,5`.
+impl fmt::Display for Cores {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let numbers: Vec<String> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&numbers.join(","))
+    }
+}
+
+impl TryFrom<String> for Cores {
+    type Error = NoCores;
+
+    fn try_from(text: String) -> Result<Self, NoCores> {
+        text.parse()
+    }
+}
 
 impl FromStr for Cores {
     type Err = NoCores;

@@ -2,10 +2,6 @@
 
 use std::ops::Range;
 
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::F32x3;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
-
 use super::{Filter, ResizeRule};
 use crate::capture::Frame;
 
@@ -18,47 +14,115 @@ struct Window {
     target: [u32; 4],
 }
 
-/// Rows of the frame that the first pass turns to float at a time.
-const STRIP_ROWS: usize = 32;
+/// Rows that the first pass works on at once.
+const ROWS: usize = 16;
+
+/// Values of one column of these rows: all reds, all greens, all blues.
+const LANES: usize = 3 * ROWS;
+
+/// Values of a row that the second pass works on at once.
+const BLOCK: usize = 32;
 
 /// Makes squares; keeps the square and the buffers of the passes between frames.
 ///
-/// Pillow resizes rows first, rounds to bytes, then resizes columns. The resizer, left to itself,
-/// begins with the columns of 8-bit pictures and rounds its weights coarsely, so each pass is a call
-/// of its own, in float.
+/// Pillow resizes rows first, rounds to bytes, then resizes columns; so do we, in float. Both passes are sums of whole
+/// arrays, which compilers turn into vector instructions on every CPU: the second pass adds up rows as they lie, the
+/// first one columns, for which it turns some rows on their side.
 pub(super) struct Resize {
     image_size: u32,
     rule: ResizeRule,
-    filter: FilterType,
-    /// Reach of the filter in pixels of the coarser side.
-    support: f64,
-    resizer: Resizer,
-    /// A strip of the frame, before and after the first pass.
-    strip: Vec<F32x3>,
-    narrow_strip: Vec<F32x3>,
-    /// After the first pass: the target's width, the frame's rows.
-    narrow: Vec<F32x3>,
-    /// After the second pass: what the window fills, before bars go around it.
-    filled: Vec<F32x3>,
+    filter: Filter,
+    /// For frames of one size.
+    plan: Plan,
+    /// Some rows on their side, as pixels of three bytes, and as planes of floats.
+    packed: Vec<[u32; ROWS]>,
+    strip: Vec<[f32; LANES]>,
+    /// After the first pass: the rows that are read, each with a byte behind it.
+    narrow: Vec<u8>,
     square: Vec<u8>,
+}
+
+/// What is read of frames of one size, and with which weights.
+#[derive(Default)]
+struct Plan {
+    frame: [u32; 2],
+    target: [usize; 4],
+    columns: Taps,
+    rows: Taps,
+}
+
+/// Along one axis, the pixels that make each pixel of the target: so many from the first one on, weighted.
+#[derive(Default)]
+struct Taps {
+    firsts: Vec<usize>,
+    count: usize,
+    /// `[firsts.len()][count]`
+    weights: Vec<f32>,
+}
+
+impl Taps {
+    /// A part of an axis of `size` pixels that becomes `target` pixels, by Pillow's rule (`precompute_coeffs`).
+    fn new(filter: Filter, [start, length]: [f64; 2], target: u32, size: u32) -> Self {
+        let step = length / f64::from(target);
+        let widened = step.max(1.0);
+        let reach = widened * if filter == Filter::Bicubic { 2.0 } else { 1.0 };
+        let spans: Vec<_> = (0..target)
+            .map(|at| {
+                let centre = start + (f64::from(at) + 0.5) * step;
+                let first = (centre - reach + 0.5).max(0.0) as u32;
+                let end = ((centre + reach + 0.5) as u32).min(size);
+                let weight = |x: u32| weight(filter, (f64::from(x) - centre + 0.5) / widened);
+                (first as usize, (first..end).map(weight).collect::<Vec<f64>>())
+            })
+            .collect();
+        let count = spans.iter().map(|(_, weights)| weights.len()).max().unwrap_or(0);
+        let mut all = Self { firsts: Vec::new(), count, weights: Vec::new() };
+        for (first, weights) in spans {
+            let sum: f64 = weights.iter().sum();
+            // Near the end there are fewer: zeros go before them.
+            let begin = first.min(size as usize - count);
+            let from = all.weights.len() + first - begin;
+            all.firsts.push(begin);
+            all.weights.resize(all.weights.len() + count, 0.0);
+            let places = all.weights[from..].iter_mut();
+            places.zip(weights).for_each(|(place, weight)| *place = (weight / sum) as f32);
+        }
+        all
+    }
+
+    /// All pixels that are read.
+    fn span(&self) -> Range<usize> {
+        let first = self.firsts.first().copied().unwrap_or(0);
+        first..self.firsts.last().map_or(first, |last| last + self.count)
+    }
+
+    /// First pixel and weights of each pixel of the target.
+    fn each(&self) -> impl Iterator<Item = (usize, &[f32])> {
+        self.firsts.iter().copied().zip(self.weights.chunks_exact(self.count.max(1)))
+    }
+}
+
+/// Pillow's filters, at a distance in pixels of the coarser side.
+fn weight(filter: Filter, distance: f64) -> f64 {
+    let x = distance.abs();
+    match filter {
+        Filter::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+        Filter::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
+        Filter::Bilinear if x < 1.0 => 1.0 - x,
+        Filter::Bicubic | Filter::Bilinear => 0.0,
+    }
 }
 
 impl Resize {
     pub(super) fn new(image_size: u32, rule: ResizeRule, filter: Filter) -> Self {
-        let (filter, support) = match filter {
-            Filter::Bicubic => (FilterType::CatmullRom, 2.0),
-            Filter::Bilinear => (FilterType::Bilinear, 1.0),
-        };
         Self {
             image_size,
             rule,
             filter,
-            support,
-            resizer: Resizer::new(),
+            plan: Plan::default(),
+            packed: Vec::new(),
             strip: Vec::new(),
-            narrow_strip: Vec::new(),
             narrow: Vec::new(),
-            filled: Vec::new(),
             square: vec![0; image_size as usize * image_size as usize * 3],
         }
     }
@@ -66,98 +130,141 @@ impl Resize {
     /// The square of one frame, `[image_size, image_size, 3]`. Only the part of the frame that the
     /// window reads is touched.
     pub(super) fn run(&mut self, frame: &Frame) -> &[u8] {
-        let Window { source: [x, y, w, h], target } =
-            window(self.rule, self.image_size, frame.width(), frame.height());
-        let [_, _, width, height] = target;
-        let columns = self.read(x, w, width, frame.width());
-        let rows = self.read(y, h, height, frame.height());
-        self.narrow_rows(frame, &columns, &rows, [x - f64::from(columns.start), w], width);
-
-        let count = rows.end - rows.start;
-        let start = y - f64::from(rows.start);
-        let options = self.options([0.0, start, f64::from(width), h.min(f64::from(count) - start)]);
-        let source = (self.narrow.as_slice(), width, count);
-        resize(&mut self.resizer, source, (&mut self.filled, width, height), &options);
-        self.place(target);
+        if self.plan.frame != [frame.width(), frame.height()] {
+            self.plan(frame);
+        }
+        self.narrow_rows(frame);
+        self.join_rows();
         &self.square
     }
 
-    /// The pixels along one axis that a window from `start` reads when it becomes `target` pixels.
-    fn read(&self, start: f64, length: f64, target: u32, size: u32) -> Range<u32> {
-        let reach = self.support * (length / f64::from(target)).max(1.0) + 1.0;
-        let end = (start + length + reach).ceil().min(f64::from(size));
-        (start - reach).floor().max(0.0) as u32..end as u32
+    fn plan(&mut self, frame: &Frame) {
+        let (width, height) = (frame.width(), frame.height());
+        let Window { source: [x, y, w, h], target } =
+            window(self.rule, self.image_size, width, height);
+        self.plan = Plan {
+            frame: [width, height],
+            target: target.map(|side| side as usize),
+            columns: Taps::new(self.filter, [x, w], target[2], width),
+            rows: Taps::new(self.filter, [y, h], target[3], height),
+        };
+        // What lies outside the target is black.
+        self.square.fill(0);
     }
 
-    /// The first pass: columns `x..x + w` of a part of the frame to `width` columns.
-    fn narrow_rows(
-        &mut self,
-        frame: &Frame,
-        columns: &Range<u32>,
-        rows: &Range<u32>,
-        [x, w]: [f64; 2],
-        width: u32,
-    ) {
-        let row_bytes = frame.width() as usize * 3;
-        let bytes = &frame.rgb()[rows.start as usize * row_bytes..rows.end as usize * row_bytes];
-        let cut = columns.start as usize * 3..columns.end as usize * 3;
-        let read = columns.end - columns.start;
-        let w = w.min(f64::from(read) - x);
-        self.narrow.clear();
-        for strip in bytes.chunks(STRIP_ROWS * row_bytes) {
-            self.strip.clear();
-            for row in strip.chunks_exact(row_bytes) {
-                self.strip
-                    .extend(row[cut.clone()].as_chunks::<3>().0.iter().map(|rgb| widen(*rgb)));
+    /// The first pass: every row that is read to the target's width.
+    fn narrow_rows(&mut self, frame: &Frame) {
+        let Self {
+            plan: Plan { target: [_, _, width, _], columns, rows, .. },
+            packed,
+            strip,
+            narrow,
+            ..
+        } = self;
+        let (span, rows) = (columns.span(), rows.span());
+        let (row_bytes, stride) = (frame.width() as usize * 3, width.saturating_mul(3) + 1);
+        narrow.resize(rows.len().next_multiple_of(ROWS) * stride, 0);
+        packed.resize(span.len(), [0; ROWS]);
+        strip.resize(span.len(), [0.0; LANES]);
+        for (begin, narrow) in
+            rows.clone().step_by(ROWS).zip(narrow.chunks_exact_mut(ROWS * stride))
+        {
+            // Behind the last row it comes again; nobody reads what becomes of that.
+            for row in 0..ROWS {
+                let start = (begin + row).min(rows.end - 1) * row_bytes;
+                let line = &frame.rgb()[start..start + row_bytes].as_chunks().0[span.clone()];
+                for (column, [red, green, blue]) in packed.iter_mut().zip(line) {
+                    column[row] = u32::from_le_bytes([*red, *green, *blue, 0]);
+                }
             }
-            let count = (strip.len() / row_bytes) as u32;
-            let options = self.options([x, 0.0, w, f64::from(count)]);
-            let source = (self.strip.as_slice(), read, count);
-            resize(&mut self.resizer, source, (&mut self.narrow_strip, width, count), &options);
-            self.narrow.extend(self.narrow_strip.iter().map(|pixel| widen(round(pixel))));
+            for (column, pixels) in strip.iter_mut().zip(packed.iter()) {
+                *column = planes(pixels);
+            }
+            for (at, (first, weights)) in columns.each().enumerate() {
+                let first = first - span.start;
+                let pixels = sum_of_columns(&strip[first..first + weights.len()], weights);
+                for (row, pixel) in narrow.chunks_exact_mut(stride).zip(pixels) {
+                    // The fourth byte is overwritten by the next pixel, the last one stays behind the row.
+                    row[at * 3..at * 3 + 4].copy_from_slice(&pixel.to_le_bytes());
+                }
+            }
         }
     }
 
-    fn options(&self, [x, y, w, h]: [f64; 4]) -> ResizeOptions {
-        ResizeOptions::new().resize_alg(ResizeAlg::Convolution(self.filter)).crop(x, y, w, h)
-    }
-
-    /// Copies the filled part into the square; what lies outside it is black.
-    fn place(&mut self, [left, top, width, height]: [u32; 4]) {
-        let side = self.image_size as usize;
-        if width < self.image_size || height < self.image_size {
-            self.square.fill(0);
-        }
-        for (row, pixels) in self.filled.chunks_exact(width as usize).enumerate() {
-            let start = ((top as usize + row) * side + left as usize) * 3;
-            let line = &mut self.square[start..start + width as usize * 3];
-            line.as_chunks_mut::<3>().0.iter_mut().zip(pixels).for_each(|(out, p)| *out = round(p));
+    /// The second pass: these rows to the target's rows.
+    fn join_rows(&mut self) {
+        let Self { plan: Plan { target: [left, top, width, _], rows, .. }, narrow, square, .. } =
+            self;
+        let (side, begin) = (self.image_size as usize, rows.span().start);
+        let (row_bytes, stride) = (*width * 3, *width * 3 + 1);
+        for (at, (first, weights)) in rows.each().enumerate() {
+            let from = &narrow[(first - begin) * stride..];
+            let out = &mut square[((*top + at) * side + *left) * 3..][..row_bytes];
+            let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+            let whole = blocks.len() * BLOCK;
+            for (index, block) in blocks.iter_mut().enumerate() {
+                *block = sum_of_rows(from, stride, index * BLOCK, weights);
+            }
+            for (index, value) in rest.iter_mut().enumerate() {
+                [*value] = sum_of_rows(from, stride, whole + index, weights);
+            }
         }
     }
 }
 
-/// One pass: a window of `source` to `target`, each with its width and height.
-fn resize(
-    resizer: &mut Resizer,
-    (source, source_width, source_height): (&[F32x3], u32, u32),
-    (target, width, height): (&mut Vec<F32x3>, u32, u32),
-    options: &ResizeOptions,
-) {
-    target.resize(width as usize * height as usize, F32x3::new([0.0; 3]));
-    let source = TypedImageRef::new(source_width, source_height, source)
-        .expect("the source has width x height pixels");
-    let mut target = TypedImage::from_pixels_slice(width, height, target)
-        .expect("the target has just been sized");
-    resizer.resize_typed(&source, &mut target, options).expect("the window lies inside the source");
+/// A column of pixels as planes of floats.
+#[inline]
+fn planes(pixels: &[u32; ROWS]) -> [f32; LANES] {
+    let mut lanes = [0.0; LANES];
+    for (plane, lanes) in lanes.chunks_exact_mut(ROWS).enumerate() {
+        for (lane, pixel) in lanes.iter_mut().zip(pixels) {
+            // Signed, since that is what CPUs turn into floats.
+            *lane = ((pixel >> (8 * plane)) & 0xff).cast_signed() as f32;
+        }
+    }
+    lanes
 }
 
-fn widen(rgb: [u8; 3]) -> F32x3 {
-    F32x3::new(rgb.map(f32::from))
+/// Weighted columns, as pixels of three bytes.
+#[inline]
+fn sum_of_columns(columns: &[[f32; LANES]], weights: &[f32]) -> [u32; ROWS] {
+    let mut sums = [0.0; LANES];
+    for (column, weight) in columns.iter().zip(weights) {
+        for (sum, value) in sums.iter_mut().zip(column) {
+            *sum += weight * value;
+        }
+    }
+    let mut pixels = [0; ROWS];
+    let (red, rest) = sums.split_at(ROWS);
+    let (green, blue) = rest.split_at(ROWS);
+    for (row, pixel) in pixels.iter_mut().enumerate() {
+        *pixel = nearest(red[row]) | nearest(green[row]) << 8 | nearest(blue[row]) << 16;
+    }
+    pixels
 }
 
-/// Back to bytes: to nearest, with what overshoots cut off.
-fn round(pixel: &F32x3) -> [u8; 3] {
-    pixel.0.map(|value| (value + 0.5) as u8)
+/// The values from `at` on of weighted rows that lie `stride` bytes apart.
+#[inline]
+fn sum_of_rows<const N: usize>(rows: &[u8], stride: usize, at: usize, weights: &[f32]) -> [u8; N] {
+    let mut sums = [0.0; N];
+    for (row, weight) in rows.chunks(stride).zip(weights) {
+        for (sum, value) in sums.iter_mut().zip(&row[at..at + N]) {
+            *sum += weight * f32::from(*value);
+        }
+    }
+    sums.map(|sum| nearest(sum) as u8)
+}
+
+/// The nearest byte, with what overshoots cut off. A float this large has no place for a fraction: the nearest whole
+/// number stands in its low bits. That is faster than a conversion.
+#[inline]
+#[expect(
+    clippy::manual_clamp,
+    reason = "these two are one instruction each for many values, clamp is not"
+)]
+fn nearest(value: f32) -> u32 {
+    const NO_FRACTION: f32 = 8_388_608.0;
+    (value.max(0.0).min(255.0) + NO_FRACTION).to_bits() & 0xff
 }
 
 /// The window for a frame of `width` x `height`, as transformers' `CLIPImageProcessor` computes it:
@@ -189,6 +296,51 @@ fn window(rule: ResizeRule, image_size: u32, width: u32, height: u32) -> Window 
             };
             let target = [(image_size - tw) / 2, (image_size - th) / 2, tw, th];
             Window { source: [0.0, 0.0, w, h], target }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_are_a_mean_wherever_they_are() {
+        for filter in [Filter::Bicubic, Filter::Bilinear] {
+            for (start, length, target, size) in [
+                (0.0, 1.0, 1, 1),
+                (0.0, 1.0, 224, 1),
+                (0.0, 3.0, 7, 3),
+                (79.3, 481.0, 224, 640),
+                (0.0, 5000.0, 3, 5000),
+            ] {
+                let taps = Taps::new(filter, [start, length], target, size);
+                assert_eq!(taps.each().count(), target as usize);
+                for (first, weights) in taps.each() {
+                    assert!(first + weights.len() <= size as usize, "{first} of {size}");
+                    assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{weights:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_plain_picture_stays_as_it_is_and_bars_are_black() {
+        // More rows than one strip, and widths that no block divides.
+        for (width, height) in [(1, 1), (5, 90), (200, 33), (97, 101)] {
+            let frame =
+                Frame::new(width, height, [9, 130, 255].repeat((width * height) as usize)).unwrap();
+            for rule in [ResizeRule::ShortestEdge, ResizeRule::Squash, ResizeRule::LongestEdgePad] {
+                let mut resize = Resize::new(37, rule, Filter::Bicubic);
+                let [left, top, w, h] = window(rule, 37, width, height).target;
+                let square = resize.run(&frame);
+                for (at, pixel) in square.chunks_exact(3).enumerate() {
+                    let (x, y) = (at as u32 % 37, at as u32 / 37);
+                    let inside = (left..left + w).contains(&x) && (top..top + h).contains(&y);
+                    let wanted = if inside { [9, 130, 255] } else { [0; 3] };
+                    assert_eq!(pixel, wanted, "{rule:?} {width} x {height} at {x}, {y}");
+                }
+            }
         }
     }
 }

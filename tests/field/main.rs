@@ -2,7 +2,14 @@
 //! program's name; with `EDGECLIP_FIELD=required` it fails instead.
 #![cfg(feature = "mini")]
 
+mod broker;
+mod browser;
+mod ffmpeg;
+mod mqtt;
 mod numpy;
+mod page;
+mod systemd;
+mod v4l;
 
 use std::io::Write;
 use std::process::Command;

@@ -1,5 +1,12 @@
 //! The stages put together: the only file that names them all.
 
+mod appliance;
+mod eye;
+mod lookout;
+mod options;
+mod profile;
+mod relabel;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -10,8 +17,15 @@ use crate::embedding::Embedding;
 use crate::encoder::{self, Compute, EncoderError, ImageEncoder, PackedTower, TextEncoder};
 use crate::gemm::Layout;
 use crate::preprocess::Preprocessor;
-use crate::prompts::{self, LabelSet, PromptError, Template};
+use crate::prompts::{
+    self, Built, EncodePrompts, LabelSet, PromptCache, PromptError, Template, TextTower,
+};
 use crate::tokenizer::{Tokenizer, TokenizerError};
+
+pub use appliance::{Appliance, Handle, Summary};
+pub use options::{ModelOptions, Options};
+pub use profile::{FrameTimes, Profile};
+pub use relabel::LabelsOptions;
 
 /// Why a model can't be loaded or can't embed.
 #[derive(Debug, thiserror::Error)]
@@ -65,6 +79,12 @@ pub enum ModelError {
     #[error(transparent)]
     Prompt(#[from] PromptError),
 }
+
+/// The prompt cache's file in the state folder.
+pub const CACHE_FILE: &str = "prompts.safetensors";
+
+/// The folder of the label sets' history in the state folder.
+pub const SETS_FOLDER: &str = "labels";
 
 /// A model bundle, ready to load either side.
 #[derive(Debug)]
@@ -169,6 +189,26 @@ impl Model {
 }
 
 impl Model {
+    /// The cache of what this model's text side encodes, in a file; or one that is only in memory.
+    #[must_use]
+    pub fn prompt_cache(&self, path: Option<&Path>) -> PromptCache {
+        let identity = format!("{} {:?}", self.bundle.digest(), self.compute.precision());
+        match path {
+            Some(path) => PromptCache::open(path, identity),
+            None => PromptCache::new(identity),
+        }
+    }
+
+    /// The head of a label set. The text side is loaded only where a prompt is not in the cache, and dropped.
+    ///
+    /// # Errors
+    /// [`PromptError`], which names the label.
+    pub fn head(&self, labels: &LabelSet, cache: &mut PromptCache) -> Result<Built, PromptError> {
+        let manifest = self.bundle.manifest();
+        let mut text_side = LazyTextSide { model: self, side: None };
+        prompts::build_head(labels, &manifest.templates, cache, &mut text_side, manifest.scoring)
+    }
+
     /// Writes the model as one file that starts at once: both towers lowered, their weights in the order
     /// in which a kernel reads them, which this CPU need not have.
     ///
@@ -192,6 +232,29 @@ impl Model {
         let towers =
             towers.map(|(name, tower)| (name, [&*tower.graph, &*tower.ops, &*tower.weights]));
         Ok(self.bundle.write_packed(path, kernel, towers)?)
+    }
+}
+
+/// Loads the text tower when the first prompt must be encoded; dropped with it.
+struct LazyTextSide<'a> {
+    model: &'a Model,
+    side: Option<TextSide>,
+}
+
+impl EncodePrompts for LazyTextSide<'_> {
+    fn encode(
+        &mut self,
+        prompts: &[(&str, &str)],
+        templates: &[Template],
+    ) -> Result<Vec<Vec<f32>>, PromptError> {
+        let side = match &mut self.side {
+            Some(side) => side,
+            none => {
+                let side = self.model.text_side();
+                none.insert(side.map_err(|error| PromptError::TextSide(Box::new(error)))?)
+            }
+        };
+        side.tower().encode(prompts, templates)
     }
 }
 
@@ -244,7 +307,13 @@ impl TextSide {
     /// # Errors
     /// [`ModelError::Prompt`] names the label.
     pub fn head(&self, labels: &LabelSet) -> Result<ZeroShotHead, ModelError> {
-        let (tokenizer, encoder) = (&self.tokenizer, &self.encoder);
-        Ok(prompts::build_head(labels, &self.templates, tokenizer, encoder, self.scoring)?)
+        let (mut cache, mut tower) = (PromptCache::new(""), self.tower());
+        let (templates, scoring) = (&self.templates, self.scoring);
+        Ok(prompts::build_head(labels, templates, &mut cache, &mut tower, scoring)?.head)
+    }
+
+    /// Tokenizer and text tower together.
+    fn tower(&self) -> TextTower<'_> {
+        TextTower { tokenizer: &self.tokenizer, encoder: &self.encoder }
     }
 }

@@ -1,5 +1,7 @@
 //! `edgeclip bench`: how fast a model is on this machine, stage by stage and operator by operator.
 
+mod pipeline;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
@@ -23,7 +25,7 @@ const PICTURE: [u32; 2] = [640, 480];
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Picture to measure with [default: a made-up one of 640 x 480]
+    /// Picture to measure with, or a folder of them with --pipeline [default: a made-up one of 640 x 480]
     #[arg(value_name = "IMAGE")]
     picture: Option<PathBuf>,
     #[command(flatten)]
@@ -31,6 +33,9 @@ pub(super) struct Arguments {
     /// Frames that are measured
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     frames: u32,
+    /// Measure the whole loop with frames as a camera sends them: what it takes beside the image tower
+    #[arg(long)]
+    pipeline: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -86,6 +91,9 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    if arguments.pipeline {
+        return pipeline::run(arguments);
+    }
     let frame = arguments.picture.as_deref().map_or_else(|| Ok(made_up()), read)?;
     let begun = Instant::now();
     let model = arguments.model.open()?;

@@ -1,0 +1,198 @@
+//! The board itself: processor, heat, clock rate.
+
+use super::{Finding, Machine};
+use crate::gemm::available_kernels;
+
+/// From here on a board is near the point where it slows down: a Raspberry Pi does so from 80 degrees on.
+const HOT_C: f64 = 75.0;
+
+/// Arm's numbers of the cores that boards have (`CPU part` in `/proc/cpuinfo`).
+const CORES: &[(&str, &str)] = &[
+    ("0xd03", "Cortex-A53"),
+    ("0xd04", "Cortex-A35"),
+    ("0xd05", "Cortex-A55"),
+    ("0xd07", "Cortex-A57"),
+    ("0xd08", "Cortex-A72"),
+    ("0xd09", "Cortex-A73"),
+    ("0xd0a", "Cortex-A75"),
+    ("0xd0b", "Cortex-A76"),
+    ("0xd0c", "Neoverse N1"),
+    ("0xd0d", "Cortex-A77"),
+    ("0xd41", "Cortex-A78"),
+    ("0xd42", "Cortex-A78AE"),
+    ("0xd46", "Cortex-A510"),
+    ("0xd47", "Cortex-A710"),
+];
+
+/// What the processor is, and which int8 kernels it can execute.
+pub(super) fn cpu(machine: &Machine) -> Finding {
+    let board =
+        machine.read("/proc/device-tree/model").map_or_else(String::new, |model| model + ", ");
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let name = cpu_name(&machine.read("/proc/cpuinfo").unwrap_or_default());
+    let kernels: Vec<&str> = available_kernels().iter().map(|kernel| kernel.name()).collect();
+    let kernels = kernels.join(", ");
+    let words =
+        format!("{board}{cores} cores ({name}); int8 kernels, the fastest first: {kernels}");
+    Finding::ok("cpu", words)
+}
+
+/// The kinds of cores, as `/proc/cpuinfo` tells them.
+fn cpu_name(cpuinfo: &str) -> String {
+    let values = |key: &str| {
+        let mut values: Vec<&str> = cpuinfo
+            .lines()
+            .filter_map(|line| line.split_once(':'))
+            .filter(|(found, _)| found.trim() == key)
+            .map(|(_, value)| value.trim())
+            .collect();
+        values.dedup();
+        values
+    };
+    let known =
+        |part: &&str| CORES.iter().find(|(number, _)| number == part).map(|(_, name)| *name);
+    let of_arm: Vec<&str> =
+        values("CPU part").iter().map(|part| known(part).unwrap_or(part)).collect();
+    let names = if of_arm.is_empty() { values("model name") } else { of_arm };
+    if names.is_empty() {
+        "of a kind that the system does not tell".to_owned()
+    } else {
+        names.join(", ")
+    }
+}
+
+/// The hottest place; none where there is no thermometer.
+pub(super) fn temperature(machine: &Machine) -> Option<Finding> {
+    let zones = machine.list("/sys/class/thermal", "thermal_zone");
+    let celsius = zones.iter().filter_map(|zone| {
+        let thousandths: f64 = super::machine::read(&zone.join("temp"))?.parse().ok()?;
+        Some(thousandths / 1000.0)
+    });
+    let hottest = celsius.max_by(f64::total_cmp)?;
+    let words = format!("{hottest:.0} degrees Celsius");
+    Some(if hottest < HOT_C {
+        Finding::ok("heat", words)
+    } else {
+        let mend = "give the board a heat sink or a fan, or lower source.fps_max";
+        Finding::warning("heat", format!("{words}: boards slow down from about 80 on"), mend)
+    })
+}
+
+/// Who decides on the clock rate; none where nobody does.
+pub(super) fn governor(machine: &Machine) -> Option<Finding> {
+    let cores = machine.list("/sys/devices/system/cpu", "cpu");
+    let read = |name: &str| -> Vec<String> {
+        let files = cores.iter().map(|core| core.join("cpufreq").join(name));
+        let mut values: Vec<String> =
+            files.filter_map(|file| super::machine::read(&file)).collect();
+        values.sort();
+        values.dedup();
+        values
+    };
+    let (governors, drivers) = (read("scaling_governor"), read("scaling_driver"));
+    if governors.is_empty() {
+        return None;
+    }
+    let words = format!("governor {}", governors.join(", "));
+    // With these drivers the name means something else: the rate follows the load.
+    let follows =
+        |driver: &String| ["intel_pstate", "amd-pstate"].iter().any(|own| driver.starts_with(own));
+    let is_slow =
+        governors.iter().any(|governor| governor == "powersave") && !drivers.iter().all(follows);
+    Some(if is_slow {
+        let mend = "echo ondemand | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor";
+        Finding::warning("clock rate", format!("{words} keeps it at the lowest"), mend)
+    } else {
+        Finding::ok("clock rate", words)
+    })
+}
+
+/// Memory that is to be had, and all of it, in bytes.
+pub(super) fn memory(machine: &Machine) -> Option<[u64; 2]> {
+    let text = machine.read("/proc/meminfo")?;
+    let bytes = |key: &str| -> Option<u64> {
+        let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        let kilobytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+        Some(kilobytes * 1024)
+    };
+    Some([bytes("MemAvailable")?, bytes("MemTotal")?])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Level;
+    use crate::doctor::machine::tests::made_up;
+
+    #[test]
+    fn cores_have_names() {
+        for (cpuinfo, name) in [
+            (
+                "processor\t: 0\nCPU part\t: 0xd0b\n\nprocessor\t: 1\nCPU part\t: 0xd0b\n",
+                "Cortex-A76",
+            ),
+            ("CPU part\t: 0xd05\nCPU part\t: 0xd0b\n", "Cortex-A55, Cortex-A76"),
+            ("CPU part\t: 0xfff\n", "0xfff"),
+            (
+                "model name\t: Some CPU @ 2 GHz\nmodel name\t: Some CPU @ 2 GHz\n",
+                "Some CPU @ 2 GHz",
+            ),
+            ("", "of a kind that the system does not tell"),
+        ] {
+            assert_eq!(cpu_name(cpuinfo), name);
+        }
+        let (_folder, machine) =
+            made_up(&[("/proc/device-tree/model", "Raspberry Pi 5 Model B\0")], &[]);
+        let seen = cpu(&machine).seen;
+        assert!(seen.starts_with("Raspberry Pi 5 Model B, ") && seen.ends_with("scalar"), "{seen}");
+    }
+
+    #[test]
+    fn the_hottest_place_counts() {
+        let zone = |at: usize| format!("/sys/class/thermal/thermal_zone{at}/temp");
+        let (first, second) = (zone(0), zone(1));
+        for (temps, level, words) in [
+            (["41200\n", "39000\n"], Level::Ok, "41 degrees"),
+            (["50000\n", "80500\n"], Level::Warning, "80 degrees"),
+            (["75000\n", "damaged"], Level::Warning, "75 degrees"),
+        ] {
+            let (_folder, machine) = made_up(&[(&first, temps[0]), (&second, temps[1])], &[]);
+            let finding = temperature(&machine).unwrap();
+            assert_eq!(finding.level, level, "{finding}");
+            assert!(finding.seen.contains(words), "{finding}");
+        }
+        assert_eq!(temperature(&made_up(&[], &[]).1), None);
+    }
+
+    #[test]
+    fn a_rate_that_stays_low_is_told() {
+        for (driver, governors, level) in [
+            ("cpufreq-dt", ["ondemand", "ondemand"], Level::Ok),
+            ("cpufreq-dt", ["performance", "powersave"], Level::Warning),
+            ("intel_pstate", ["powersave", "powersave"], Level::Ok),
+            ("amd-pstate-epp", ["powersave", "powersave"], Level::Ok),
+        ] {
+            let file = |core: usize, name: &str| {
+                format!("/sys/devices/system/cpu/cpu{core}/cpufreq/{name}")
+            };
+            let names = [
+                file(0, "scaling_governor"),
+                file(1, "scaling_governor"),
+                file(0, "scaling_driver"),
+            ];
+            let texts = [governors[0], governors[1], driver];
+            let files: Vec<_> = names.iter().map(String::as_str).zip(texts).collect();
+            let (_folder, machine) = made_up(&files, &[]);
+            assert_eq!(governor(&machine).unwrap().level, level, "{driver} {governors:?}");
+        }
+        assert_eq!(governor(&made_up(&[], &[]).1), None);
+    }
+
+    #[test]
+    fn memory_is_told_in_bytes() {
+        let text = "MemTotal:        8000 kB\nMemFree: 1 kB\nMemAvailable:    4000 kB\n";
+        let (_folder, machine) = made_up(&[("/proc/meminfo", text)], &[]);
+        assert_eq!(memory(&machine), Some([4000 * 1024, 8000 * 1024]));
+        assert_eq!(memory(&made_up(&[("/proc/meminfo", "MemTotal: 1 kB")], &[]).1), None);
+    }
+}

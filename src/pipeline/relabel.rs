@@ -1,0 +1,492 @@
+//! The text side of the loop: label sets come in from everywhere, and go one way. Parsed, checked, encoded
+//! aside, kept on disk, and handed to the loop whole. A bad one changes nothing and says why.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
+use std::time::{Duration, SystemTime};
+
+use anyhow::anyhow;
+use serde::Deserialize;
+
+use super::{CACHE_FILE, Model, Options, SETS_FOLDER};
+use crate::classify::{self, Decider, Policy, ZeroShotHead};
+use crate::outputs::{LabelsReport, Request};
+use crate::prompts::{
+    self, History, Label, LabelSet, LabelsError, PromptCache, Stored, read_labels,
+};
+
+/// How often the labels file and the history are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Most label sets that are kept.
+const KEEP_MAX: usize = 1000;
+
+/// Where label sets come from and are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelsOptions {
+    /// The labels file: read at the start and whenever it changes.
+    pub file: Option<PathBuf>,
+    /// Further label files, which an input pin goes through in turn.
+    pub more: Vec<PathBuf>,
+    /// Label sets that are kept to go back to.
+    pub keep: usize,
+}
+
+impl LabelsOptions {
+    /// Whether the values make sense.
+    ///
+    /// # Errors
+    /// The field, and the way out.
+    pub fn check(&self) -> Result<(), String> {
+        match self.keep {
+            1..=KEEP_MAX => Ok(()),
+            keep => Err(format!("keep is {keep}: give 1 to {KEEP_MAX}")),
+        }
+    }
+}
+
+impl Default for LabelsOptions {
+    fn default() -> Self {
+        Self { file: None, more: Vec::new(), keep: 20 }
+    }
+}
+
+/// A label set in use: immutable, swapped whole.
+pub(super) struct Active {
+    /// The set, background bank and all.
+    pub(super) set: LabelSet,
+    /// As it was written.
+    pub(super) text: String,
+    /// Digest of the set as it was written, without the bank.
+    pub(super) digest: String,
+    pub(super) head: ZeroShotHead,
+    policies: Vec<Policy>,
+    smoothing: classify::Smoothing,
+}
+
+impl Active {
+    /// A decider that knows nothing yet.
+    pub(super) fn decider(&self) -> Decider {
+        let names = self.head.names().map(str::to_owned);
+        Decider::new(self.head.mode(), self.smoothing, names.zip(self.policies.iter().copied()))
+    }
+}
+
+/// What a request came to, for the loop.
+pub(super) struct Outcome {
+    /// The new set, where there is one.
+    pub(super) active: Option<Arc<Active>>,
+    pub(super) report: Arc<LabelsReport>,
+    /// Who waits for the report.
+    pub(super) reply: Option<SyncSender<Arc<LabelsReport>>>,
+}
+
+/// Makes label sets usable, one after the other.
+pub(super) struct Relabeller {
+    maker: Maker,
+    options: LabelsOptions,
+    /// None for a run that leaves no traces.
+    history: Option<History>,
+    in_use: Arc<Active>,
+    /// The set of the history that is in use.
+    number: Option<u64>,
+    /// The labels file as it was read last.
+    file: Watched,
+    /// Whether the set in use is in the history, or is not meant to be.
+    is_kept: bool,
+    /// Which of the label files was used last; none before the first press.
+    turn: Option<usize>,
+}
+
+/// Text to a set that is ready for use.
+struct Maker {
+    model: Model,
+    decide: classify::Options,
+    cache: PromptCache,
+}
+
+/// A set that could be the first.
+struct Candidate {
+    name: String,
+    text: String,
+    origin: String,
+    /// Its place in the history, if it is there already.
+    number: Option<u64>,
+}
+
+/// Why a set can't be used.
+enum Refusal {
+    Set(LabelsError),
+    Other(anyhow::Error),
+}
+
+impl Relabeller {
+    /// Picks the set to begin with, and makes it usable: `text`, where the command line gives one; else the
+    /// labels file, if it was changed since it was last in use; else the newest set of the history.
+    ///
+    /// # Errors
+    /// There are no labels, or those that there are can't be used.
+    pub(super) fn start(
+        model: Model,
+        options: &Options,
+        text: Option<String>,
+    ) -> anyhow::Result<(Self, Arc<LabelsReport>)> {
+        let (state, options, decide) =
+            (options.state_dir.as_deref(), options.labels.clone(), options.decide.clone());
+        let history = state.map(|state| History::open(&state.join(SETS_FOLDER), options.keep));
+        let history = history.transpose()?;
+        let mut file = Watched::new(options.file.clone());
+        let candidates = match text {
+            Some(text) => {
+                // From now on only a file that changes takes their place.
+                file.look();
+                vec![Candidate::new("the labels of the command line", text, "command")]
+            }
+            None => candidates(&mut file, history.as_ref())?,
+        };
+        let mut maker = Maker::new(model, decide, state);
+        let (candidate, active, encoded) = maker.first_good(candidates)?;
+        let mut warnings = prompts::lint(&active.set, &active.head);
+        let (in_use, number) = (Arc::new(active), candidate.number);
+        let (is_kept, turn) = (true, None);
+        let mut this = Self { maker, options, history, in_use, number, file, is_kept, turn };
+        if number.is_none() && candidate.origin == "file" {
+            let text = this.in_use.text.clone();
+            warnings.extend(this.keep(&text, "file"));
+        }
+        let report = this.accepted(&candidate.origin, encoded, warnings);
+        Ok((this, report))
+    }
+
+    /// The set in use.
+    pub(super) fn in_use(&self) -> &Arc<Active> {
+        &self.in_use
+    }
+
+    /// Works until the requests' other end is gone.
+    pub(super) fn work(mut self, requests: &Receiver<Request>, outcomes: &Sender<Outcome>) {
+        give_way();
+        loop {
+            let outcome = match requests.recv_timeout(LOOK_EVERY) {
+                Ok(request) => self.serve(request),
+                Err(RecvTimeoutError::Timeout) => self.look(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            if let Some(outcome) = outcome
+                && outcomes.send(outcome).is_err()
+            {
+                return;
+            }
+        }
+    }
+
+    fn serve(&mut self, request: Request) -> Option<Outcome> {
+        match request {
+            Request::Labels { text, origin, reply } => {
+                let report = self.apply(&text, &origin, true);
+                Some(self.outcome(report, reply))
+            }
+            Request::Rollback => {
+                let report = self.roll_back();
+                Some(self.outcome(report, None))
+            }
+            Request::Reload => match self.file.read() {
+                Some(text) => Some(self.of_file(text, "file")),
+                None => {
+                    Some(self.refused("reload", anyhow!("there is no labels.file to read again")))
+                }
+            },
+            Request::NextLabels => Some(self.next_file()),
+            // The loop keeps these for itself.
+            Request::Picture | Request::Mute(_) => None,
+        }
+    }
+
+    /// Looks whether the labels file changed, or another process rolled back, which leaves an older set the newest.
+    fn look(&mut self) -> Option<Outcome> {
+        if self.file.has_changed() {
+            let text = self.file.read()?;
+            return Some(self.of_file(text, "file"));
+        }
+        let newest = self.history.as_ref()?.newest().ok()??;
+        if self.number.is_none_or(|number| newest.number >= number) {
+            return None;
+        }
+        let report = self.stored(&newest, "rollback");
+        Some(self.outcome(report, None))
+    }
+
+    fn of_file(&mut self, text: anyhow::Result<String>, origin: &str) -> Outcome {
+        let report = match text {
+            Ok(text) => self.apply(&text, origin, true),
+            Err(error) => self.refuse(origin, &Refusal::Other(error)),
+        };
+        self.outcome(report, None)
+    }
+
+    fn next_file(&mut self) -> Outcome {
+        let files: Vec<&PathBuf> = self.options.file.iter().chain(&self.options.more).collect();
+        if files.is_empty() {
+            return self.refused("next", anyhow!("there are no label files: see labels.more"));
+        }
+        // The labels file, where there is one, is what it began with.
+        let first = usize::from(self.options.file.is_some());
+        let turn = self.turn.map_or(first, |turn| turn + 1) % files.len();
+        let text = read_labels(files[turn]);
+        self.turn = Some(turn);
+        self.of_file(text, "next")
+    }
+
+    fn roll_back(&mut self) -> Arc<LabelsReport> {
+        let refuse = |error| self.refuse("rollback", &Refusal::Other(error));
+        let back = match &self.history {
+            None => return refuse(anyhow!("no label sets are kept: there is no state folder")),
+            // The one before a set that is not in the history is the newest there.
+            Some(history) if !self.is_kept => history.newest(),
+            Some(history) => history.roll_back(None),
+        };
+        match back {
+            Ok(Some(stored)) => self.stored(&stored, "rollback"),
+            Ok(None) => refuse(anyhow!("there is no label set before this one")),
+            Err(error) => refuse(error.into()),
+        }
+    }
+
+    fn stored(&mut self, stored: &Stored, origin: &str) -> Arc<LabelsReport> {
+        self.number = Some(stored.number);
+        match stored.read() {
+            Ok(text) => {
+                self.is_kept = true;
+                self.apply(&text, origin, false)
+            }
+            Err(error) => self.refuse(origin, &Refusal::Other(error.into())),
+        }
+    }
+
+    /// The one way that every label set goes.
+    fn apply(&mut self, text: &str, origin: &str, keep: bool) -> Arc<LabelsReport> {
+        let (active, encoded) = match self.maker.make(text) {
+            Ok(made) => made,
+            Err(refusal) => return self.refuse(origin, &refusal),
+        };
+        let mut warnings = prompts::lint(&active.set, &active.head);
+        let is_another = active.text != self.in_use.text;
+        if keep && (is_another || !self.is_kept) {
+            warnings.extend(self.keep(text, origin));
+        }
+        // The same set again changes nothing, not even what is known so far.
+        if is_another {
+            self.in_use = Arc::new(active);
+        }
+        self.accepted(origin, encoded, warnings)
+    }
+
+    fn accepted(&self, origin: &str, encoded: usize, warnings: Vec<String>) -> Arc<LabelsReport> {
+        Arc::new(LabelsReport {
+            accepted: true,
+            origin: origin.to_owned(),
+            label_set: self.in_use.digest.clone(),
+            labels: self.in_use.set.labels().len(),
+            encoded,
+            error: None,
+            line: None,
+            warnings,
+        })
+    }
+
+    /// Puts a set into the history; a warning where that can't be done.
+    fn keep(&mut self, text: &str, origin: &str) -> Option<String> {
+        match self.history.as_ref()?.push(text, origin) {
+            Ok(stored) => {
+                (self.number, self.is_kept) = (Some(stored.number), true);
+                None
+            }
+            Err(error) => {
+                self.is_kept = false;
+                let error = anyhow::Error::from(error);
+                Some(format!(
+                    "in use, but it can't be kept, so a restart brings back the set before: {error:#}"
+                ))
+            }
+        }
+    }
+
+    fn refused(&self, origin: &str, error: anyhow::Error) -> Outcome {
+        let report = self.refuse(origin, &Refusal::Other(error));
+        self.outcome(report, None)
+    }
+
+    fn refuse(&self, origin: &str, refusal: &Refusal) -> Arc<LabelsReport> {
+        let (error, line) = match refusal {
+            Refusal::Set(error) => (error.to_string(), error.line),
+            Refusal::Other(error) => (format!("{error:#}"), None),
+        };
+        Arc::new(LabelsReport {
+            accepted: false,
+            origin: origin.to_owned(),
+            label_set: self.in_use.digest.clone(),
+            labels: self.in_use.set.labels().len(),
+            encoded: 0,
+            error: Some(error),
+            line,
+            warnings: Vec::new(),
+        })
+    }
+
+    fn outcome(
+        &self,
+        report: Arc<LabelsReport>,
+        reply: Option<SyncSender<Arc<LabelsReport>>>,
+    ) -> Outcome {
+        let active = report.accepted.then(|| Arc::clone(&self.in_use));
+        Outcome { active, report, reply }
+    }
+}
+
+impl Candidate {
+    fn new(name: &str, text: String, origin: &str) -> Self {
+        Self { name: name.to_owned(), text, origin: origin.to_owned(), number: None }
+    }
+}
+
+/// The sets to begin with, the one that is wanted most first.
+fn candidates(file: &mut Watched, history: Option<&History>) -> anyhow::Result<Vec<Candidate>> {
+    let mut candidates = Vec::new();
+    let kept = history.map(History::list).transpose()?.unwrap_or_default();
+    let of_file = kept.iter().rev().find(|set| set.origin == "file");
+    match file.read() {
+        Some(Ok(text)) => {
+            let was_in_use = of_file.is_some_and(|set| set.read().is_ok_and(|kept| kept == text));
+            if !was_in_use {
+                candidates.push(Candidate::new(&file.name(), text, "file"));
+            }
+        }
+        Some(Err(error)) if kept.iter().all(|set| set.undone) => return Err(error),
+        Some(Err(error)) => log::error!("{error:#}: the set that was in use before is used"),
+        None => {}
+    }
+    for stored in kept.into_iter().rev().filter(|set| !set.undone) {
+        let name = stored.path.display().to_string();
+        let text = match stored.read() {
+            Ok(text) => text,
+            Err(error) => {
+                log::error!("{:#}: passed over", anyhow::Error::from(error));
+                continue;
+            }
+        };
+        let (origin, number) = (stored.origin, Some(stored.number));
+        candidates.push(Candidate { name, text, origin, number });
+    }
+    Ok(candidates)
+}
+
+impl Maker {
+    fn new(model: Model, decide: classify::Options, state: Option<&Path>) -> Self {
+        let cache_path = state.map(|state| state.join(CACHE_FILE));
+        let cache = model.prompt_cache(cache_path.as_deref());
+        Self { model, decide, cache }
+    }
+
+    /// The first candidate that can be used; what is wrong with those before it is logged.
+    fn first_good(
+        &mut self,
+        candidates: Vec<Candidate>,
+    ) -> anyhow::Result<(Candidate, Active, usize)> {
+        let mut wrong = None;
+        for candidate in candidates {
+            match self.make(&candidate.text) {
+                Ok((active, encoded)) => {
+                    if let Some(error) = wrong {
+                        log::error!("{error:#}: {} is used instead", candidate.name);
+                    }
+                    return Ok((candidate, active, encoded));
+                }
+                Err(Refusal::Set(error)) if wrong.is_none() => {
+                    wrong = Some(anyhow!("{}: {error}", candidate.name));
+                }
+                Err(Refusal::Other(error)) if wrong.is_none() => {
+                    wrong = Some(error.context(candidate.name));
+                }
+                Err(_) => {}
+            }
+        }
+        Err(wrong.unwrap_or_else(|| {
+            anyhow!("there are no labels: give --labels \"cat, dog\", or labels.file in the configuration")
+        }))
+    }
+
+    /// Parsed, checked, encoded.
+    fn make(&mut self, text: &str) -> Result<(Active, usize), Refusal> {
+        let set = LabelSet::parse(text).map_err(Refusal::Set)?;
+        let digest = set.digest();
+        let set = set.with_bank();
+        let policy = |label: &Label| {
+            let policy = self.decide.policy(&label.policy);
+            policy
+                .map_err(|reason| Refusal::Other(anyhow!("the label \"{}\": {reason}", label.name)))
+        };
+        let policies = set.labels().iter().map(policy).collect::<Result<_, _>>()?;
+        let built = self.model.head(&set, &mut self.cache);
+        let built = built.map_err(|error| Refusal::Other(error.into()))?;
+        let (text, smoothing) = (text.to_owned(), self.decide.smoothing);
+        Ok((Active { set, text, digest, head: built.head, policies, smoothing }, built.encoded))
+    }
+}
+
+/// A file, and what it looked like when it was read.
+struct Watched {
+    path: Option<PathBuf>,
+    /// Time of change and length at the last reading.
+    read: Option<(SystemTime, u64)>,
+    /// The same at the last look: a file is read when it has stopped changing.
+    seen: Option<(SystemTime, u64)>,
+}
+
+impl Watched {
+    fn new(path: Option<PathBuf>) -> Self {
+        Self { path, read: None, seen: None }
+    }
+
+    fn name(&self) -> String {
+        self.path.as_ref().map_or_else(String::new, |path| path.display().to_string())
+    }
+
+    fn stamp(&self) -> Option<(SystemTime, u64)> {
+        let about = fs::metadata(self.path.as_ref()?).ok()?;
+        Some((about.modified().ok()?, about.len()))
+    }
+
+    /// Takes the file as it is now for known.
+    fn look(&mut self) {
+        self.read = self.stamp();
+    }
+
+    fn has_changed(&mut self) -> bool {
+        let now = self.stamp();
+        let settled = now == self.seen;
+        self.seen = now;
+        settled && now.is_some() && now != self.read
+    }
+
+    fn read(&mut self) -> Option<anyhow::Result<String>> {
+        self.read = self.stamp();
+        Some(read_labels(self.path.as_ref()?))
+    }
+}
+
+/// Lets the loop go first. Where every core is busy with frames, this thread gets a fifth of one: Linux gives
+/// a thread this nice 272 parts of time for the 1024 of others (`sched_prio_to_weight`). The loop keeps
+/// its rate, and labels don't take minutes.
+#[cfg(target_os = "linux")]
+fn give_way() {
+    const NICE: i32 = 6;
+    if let Err(error) = rustix::process::nice(NICE) {
+        log::debug!("priority: {error}");
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn give_way() {}
