@@ -9,7 +9,7 @@ use edgeclip::pipeline::{Appliance, Options, Summary};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let source = env::args().nth(1).unwrap_or_else(|| "rpicam".to_owned());
-    // Without the camera module there are no pins either: levels go to a file.
+    // Without the camera module there are no pins either: levels go to the log.
     let pins = if source.starts_with("rpicam") { Backend::Auto } else { Backend::Record };
     let Summary { inferred, events, .. } = watch(&source, pins)?;
     eprintln!("{inferred} frames, {events} events");

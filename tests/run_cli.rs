@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -446,4 +447,45 @@ fn pins_follow_labels_and_are_safe_in_the_end() {
     let highs: Vec<bool> = levels.lines().map(|line| line.contains("\"high\"")).collect();
     assert!(highs.contains(&true), "{levels}");
     assert_eq!(highs.last(), Some(&false), "{levels}");
+}
+
+#[test]
+fn a_latch_takes_the_first_frame_too() {
+    for _ in 0..5 {
+        let desk = Desk::new("", "");
+        let levels = desk.path("levels.jsonl");
+        let config = format!(
+            "{QUICK}\n{LIVE_CONFIG}\n[gpio]\nbackend = \"record\"\nrecord_file = {:?}\n\
+             [[gpio.pin]]\nname = \"lamp\"\nline = 17\nlabel = \"a blue star\"\naction = \"latch\"\n",
+            levels.display().to_string()
+        );
+        fs::write(desk.path("edgeclip.toml"), config).unwrap();
+        desk.write_labels("a blue star\na rocket\n");
+        let running = Running::start(&mut desk.run(LIVE));
+        // The star is the first picture; the rocket is the last one.
+        running.entered("a rocket");
+        let text = read_all(&levels);
+        assert!(text.contains("\"high\""), "{text}");
+        assert_eq!(running.stop(), Some(0));
+    }
+}
+
+#[test]
+fn with_privacy_no_picture_leaves_the_program() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = QUICK.replace("enabled = false", &format!("listen = \"127.0.0.1:{port}\""));
+    let config = format!("{config}\n{LIVE_CONFIG}\n[snapshots]\nenabled = true\nprivacy = true\n");
+    let desk = Desk::new(&config, PETS);
+    let running = Running::start(&mut desk.run(LIVE));
+    running.entered("a rocket");
+    let answer = |path: &str| {
+        let url = format!("http://127.0.0.1:{port}{path}");
+        let answer = ureq::get(&url).config().http_status_as_error(false).build().call();
+        answer.unwrap().status().as_u16()
+    };
+    assert_eq!(answer("/api/state"), 200);
+    assert_eq!(answer("/snapshot.jpg"), 404);
+    assert_eq!(answer("/stream.mjpg"), 404);
+    assert_eq!(running.stop(), Some(0));
+    assert!(!desk.path("state/snapshots").exists(), "and none is written");
 }

@@ -17,7 +17,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("gemm", &[]),
     ("capture", &[]),
     ("tokenizer", &[]),
-    ("preprocess", &["capture"]),
+    ("preprocess", &["capture", "gemm"]),
     ("encoder", &["embedding", "gemm", "preprocess", "tokenizer"]),
     ("classify", &["embedding"]),
     ("prompts", &["classify", "digest", "disk", "embedding", "encoder", "lines", "tokenizer"]),

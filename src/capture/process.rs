@@ -195,13 +195,20 @@ impl Program {
         }
     }
 
+    /// Kills it and what it started: a script's program must not keep the camera.
+    fn kill(&mut self) {
+        let group = rustix::process::Pid::from_child(&self.child);
+        let _ = rustix::process::kill_process_group(group, rustix::process::Signal::KILL);
+        let _ = self.child.kill();
+    }
+
     /// The stream is over: how, and why.
     fn end(&mut self) -> Result<Captured, SourceError> {
         let until = Instant::now() + Duration::from_millis(END_MS);
         while Instant::now() < until && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(5));
         }
-        let _ = self.child.kill();
+        self.kill();
         let status = self.child.wait().map_err(|error| SourceError::new(&self.url, error))?;
         // What it said last; a child of it may hold the pipe open, so what is there has to do.
         for _ in 0..16 {
@@ -254,7 +261,7 @@ impl Source for Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        self.kill();
         let _ = self.child.wait();
     }
 }

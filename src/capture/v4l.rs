@@ -130,11 +130,18 @@ impl Source for V4lCamera {
 
 impl Drop for V4lCamera {
     fn drop(&mut self) {
-        // A stream that can't be stopped is lost anyway.
-        let _ = guarded(|| {
-            drop(self.stream.take());
-            Ok(())
-        });
+        let Some(mut stream) = self.stream.take() else { return };
+        match guarded(|| stream.stop()) {
+            Err(error) if error.raw_os_error() != Some(rustix::io::Errno::NODEV.raw_os_error()) => {
+                // Its drop would panic twice, which ends the program: its memory and handle are given up.
+                log::warn!("{}: can't be stopped: {error}", self.url);
+                std::mem::forget(stream);
+            }
+            _ => drop(guarded(|| {
+                drop(stream);
+                Ok(())
+            })),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -10,6 +11,9 @@ use edgeclip::pipeline::{Appliance, Handle, Options, Summary};
 use toml::Value;
 
 use super::{Failure, ModelArguments, Outcome, Precision, say};
+
+/// Time that a clean stop has, pins and all.
+const STOP_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -161,20 +165,25 @@ fn host_name() -> String {
     if name.is_empty() { "edgeclip".to_owned() } else { name }
 }
 
-/// SIGTERM and SIGINT stop the loop, a second one ends the program at once; SIGHUP reads the labels file again.
+/// SIGTERM and SIGINT stop the loop; a second one, when the first has had its time, ends the program at once. SIGHUP
+/// reads the labels file again.
 fn listen_to_signals(handle: Handle) -> anyhow::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let mut signals =
         signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]).context("signals")?;
     let listen = move || {
-        let mut stopping = false;
+        let mut stopping: Option<Instant> = None;
         for signal in signals.forever() {
-            if signal == SIGHUP {
-                handle.reload();
-            } else if std::mem::replace(&mut stopping, true) {
-                let _ = signal_hook::low_level::emulate_default_handler(signal);
-            } else {
-                handle.stop();
+            match stopping {
+                _ if signal == SIGHUP => handle.reload(),
+                // While it starts, pins are at their safe levels, and nothing is half written.
+                None if !handle.is_running() => std::process::exit(0),
+                None => {
+                    stopping = Some(Instant::now());
+                    handle.stop();
+                }
+                Some(since) if since.elapsed() < STOP_MAX => {}
+                Some(_) => drop(signal_hook::low_level::emulate_default_handler(signal)),
             }
         }
     };

@@ -363,6 +363,8 @@ mod tests {
                 "line 2: decide.smoothing.frames",
             ),
             ("a = \n", "c.toml: line 1: "),
+            ("[http]\npin = 123456\n", "c.toml: line 2: must be text in quotes"),
+            ("[source]\nfps_max = 0.03\n", "c.toml: line 2: source.fps_max is 0.03"),
             ("board = \"pi9\"\n", "board: there is no board 'pi9': use raspberry-pi-5"),
             ("board = 5\n[source]\nfps = 1\n", "c.toml: line 1: board must be a name"),
             ("[snapshots]\nquality = 0\n", "c.toml: line 2: snapshots.quality must be 1 to 100"),

@@ -15,6 +15,7 @@ mod workers;
 pub use attention::{AttentionShape, Heads, attention};
 pub use depthwise::depthwise;
 pub use floats::Activation;
+pub(crate) use kernels::vectorised;
 pub use kernels::{Kernel, Layout, available_kernels};
 pub use norm::LayerNorm;
 pub use pack::{INT8_MAX, K_MAX, PackedRows, PackedWeights, Panels};

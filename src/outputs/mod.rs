@@ -45,6 +45,22 @@ pub enum Notice {
     Muted(bool),
 }
 
+impl Notice {
+    /// Whether a whole frame hangs on it.
+    fn has_picture(&self) -> bool {
+        matches!(self, Self::Event(_, Some(_)) | Self::Picture(_))
+    }
+
+    /// The same without its frame; `None` where nothing is left.
+    fn without_picture(&self) -> Option<Self> {
+        match self {
+            Self::Picture(_) => None,
+            Self::Event(event, _) => Some(Self::Event(Arc::clone(event), None)),
+            notice => Some(notice.clone()),
+        }
+    }
+}
+
 /// One way out. Lives on a thread of its own.
 pub trait Output: Send {
     /// Takes one notice.
@@ -66,6 +82,11 @@ pub trait Output: Send {
     /// How long to wait for a notice before [`tick`](Self::tick) is called.
     fn patience(&self) -> Duration {
         Duration::from_secs(1)
+    }
+
+    /// Whether it wants the pictures of events, and those that someone asks for.
+    fn wants_pictures(&self) -> bool {
+        false
     }
 
     /// The program ends: leave everything safe.

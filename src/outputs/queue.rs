@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -11,6 +11,9 @@ use super::{Notice, Output};
 
 /// Notices that wait for an output at most.
 const NOTICES_MAX: usize = 256;
+
+/// Pictures among them at most: each is a whole frame.
+const PICTURES_MAX: usize = 4;
 
 /// Longest wait for the outputs where the loop crashed.
 const ABANDON_PATIENCE: Duration = Duration::from_secs(1);
@@ -21,6 +24,7 @@ pub struct Outputs(Vec<Worker>);
 
 struct Worker {
     name: &'static str,
+    wants_pictures: bool,
     queue: SyncSender<Notice>,
     shared: Arc<Shared>,
     thread: JoinHandle<()>,
@@ -29,6 +33,8 @@ struct Worker {
 /// What an output's thread shares with [`Outputs`].
 #[derive(Default)]
 struct Shared {
+    /// Pictures that wait.
+    pictures: AtomicUsize,
     /// Whether notices were lost that the output doesn't know of.
     lost: AtomicBool,
     /// Notices that found the queue full.
@@ -39,27 +45,40 @@ struct Shared {
     mourned: AtomicBool,
 }
 
+impl Worker {
+    fn takes_picture(&self) -> bool {
+        self.wants_pictures && self.shared.pictures.load(Ordering::Acquire) < PICTURES_MAX
+    }
+}
+
 impl Outputs {
     /// Starts an output on a thread of its own.
     ///
     /// # Errors
     /// Where the thread can't be started.
     pub fn start(&mut self, name: &'static str, output: Box<dyn Output>) -> std::io::Result<()> {
+        let wants_pictures = output.wants_pictures();
         let (queue, notices) = sync_channel(NOTICES_MAX);
         let shared = Arc::new(Shared::default());
         let theirs = Arc::clone(&shared);
         let thread = thread::Builder::new()
             .name(name.to_owned())
             .spawn(move || run(name, output, &notices, &theirs))?;
-        self.0.push(Worker { name, queue, shared, thread });
+        self.0.push(Worker { name, wants_pictures, queue, shared, thread });
         Ok(())
     }
 
     /// Tells every output, without waiting for any.
     pub fn tell(&self, notice: &Notice) {
         for worker in &self.0 {
-            match worker.queue.try_send(notice.clone()) {
-                Ok(()) => {}
+            let takes_picture = notice.has_picture() && worker.takes_picture();
+            let notice =
+                if takes_picture { Some(notice.clone()) } else { notice.without_picture() };
+            let Some(notice) = notice else { continue };
+            match worker.queue.try_send(notice) {
+                Ok(()) => {
+                    worker.shared.pictures.fetch_add(takes_picture.into(), Ordering::AcqRel);
+                }
                 Err(TrySendError::Full(_)) => {
                     worker.shared.lost_count.fetch_add(1, Ordering::Relaxed);
                     worker.shared.lost.store(true, Ordering::Release);
@@ -131,6 +150,9 @@ fn work(name: &str, output: &mut dyn Output, notices: &Receiver<Notice>, shared:
     let mut older: Option<usize> = None;
     loop {
         if shared.lost.swap(false, Ordering::Acquire) {
+            if older.is_none() {
+                log::warn!("{name} is too slow: notices were lost");
+            }
             older = Some(NOTICES_MAX);
         }
         if older == Some(0) {
@@ -140,6 +162,8 @@ fn work(name: &str, output: &mut dyn Output, notices: &Receiver<Notice>, shared:
         let patience = if older.is_some() { Duration::ZERO } else { output.patience() };
         match notices.recv_timeout(patience) {
             Ok(notice) => {
+                let had_picture = notice.has_picture();
+                shared.pictures.fetch_sub(had_picture.into(), Ordering::AcqRel);
                 complain(output.notice(&notice));
                 older = older.map(|older| older.saturating_sub(1));
             }

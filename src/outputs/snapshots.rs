@@ -149,6 +149,10 @@ impl Snapshots {
 }
 
 impl Output for Snapshots {
+    fn wants_pictures(&self) -> bool {
+        self.options.allowed()
+    }
+
     fn notice(&mut self, notice: &Notice) -> anyhow::Result<()> {
         match notice {
             Notice::Event(event, Some(frame)) => self.keep(frame, event.unix_ms, &name(event)),

@@ -120,13 +120,15 @@ impl Watchdog {
             return Ok(());
         }
         let feeds = self.options.feeds(&self.flow, source, now_ms);
+        // Both, whatever becomes of the other.
+        let fed = match &mut self.device {
+            Some(device) if feeds => device.feed(now_ms),
+            _ => Ok(()),
+        };
         if let (Some(systemd), Some(words)) = (&mut self.systemd, words) {
             systemd.tell(feeds, &words, now_ms).context("systemd")?;
         }
-        match &mut self.device {
-            Some(device) if feeds => device.feed(now_ms),
-            _ => Ok(()),
-        }
+        fed
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel}
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 
 use super::Options;
 use super::lookout::Lookout;
@@ -20,7 +20,7 @@ use crate::outputs::jsonl::JsonLines;
 use crate::outputs::mqtt::Mqtt;
 use crate::outputs::snapshots::Snapshots;
 use crate::outputs::watchdog::Watchdog;
-use crate::outputs::{Outputs, REQUESTS_MAX, Request, Requests, Status};
+use crate::outputs::{self, Outputs, REQUESTS_MAX, Request, Requests, Status};
 
 /// Longest wait for a frame before the loop looks at everything else.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -31,6 +31,7 @@ pub(super) const STOP_PATIENCE: Duration = Duration::from_secs(1);
 /// The way to an appliance, from any thread, and from before it starts.
 #[derive(Clone, Debug, Default)]
 pub struct Handle {
+    running: Arc<AtomicBool>,
     stopping: Arc<AtomicBool>,
     reloading: Arc<AtomicBool>,
 }
@@ -39,6 +40,12 @@ impl Handle {
     /// Ends the loop after the frame that it is at; one that is still starting, when it has started.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether the loop has begun: until then `stop` takes as long as the start does.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
     }
 
     /// The labels file is read again.
@@ -97,7 +104,7 @@ impl Appliance {
         labels: Option<String>,
         handle: Handle,
     ) -> anyhow::Result<Self> {
-        let state = options.state_dir.as_deref().map(hold).transpose()?;
+        let state = options.state_dir.as_deref().map(hold).transpose()?.flatten();
         let (status, (way_in, requests)) = (Status::default(), Requests::channel());
         // Before all that takes time: pins go to their safe levels first.
         let outputs = open_outputs(options, &status, &way_in)?;
@@ -133,6 +140,7 @@ impl Appliance {
 
     /// The loop.
     fn watch(&mut self) -> anyhow::Result<()> {
+        self.handle.running.store(true, Ordering::Release);
         while !self.handle.stopping.load(Ordering::Acquire) {
             self.lookout.status.with(|status| status.turns += 1);
             if self.handle.reloading.swap(false, Ordering::AcqRel) {
@@ -186,19 +194,21 @@ impl Appliance {
     }
 }
 
-/// Makes the state folder, and keeps other runs out of it until the file is dropped.
-fn hold(state: &Path) -> anyhow::Result<File> {
+/// Makes the state folder, and keeps other runs out of it until the file is dropped. That it can't be written is
+/// said by who writes to it, when pins are safe.
+fn hold(state: &Path) -> anyhow::Result<Option<File>> {
     let name = state.display();
-    fs::create_dir_all(state).with_context(|| format!("state folder {name}"))?;
-    let path = state.join("run.lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let file = file.with_context(|| path.display().to_string())?;
+    let lock = || {
+        fs::create_dir_all(state)?;
+        File::options().create(true).truncate(false).write(true).open(state.join("run.lock"))
+    };
+    let Ok(file) = lock() else { return Ok(None) };
     match file.try_lock() {
         Err(fs::TryLockError::WouldBlock) => Err(anyhow!(
             "another edgeclip runs with the state folder {name}: give it a --state-dir of its own"
         )),
         // A file system without locks is no reason not to run.
-        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(file),
+        Ok(()) | Err(fs::TryLockError::Error(_)) => Ok(Some(file)),
     }
 }
 
@@ -220,6 +230,10 @@ pub(super) fn open_outputs(
     requests: &Requests,
 ) -> anyhow::Result<Outputs> {
     let mut outputs = Outputs::default();
+    // First, so that pins are safe whatever fails after them.
+    if options.gpio.is_used() {
+        outputs.start("gpio", Box::new(Gpio::start(&options.gpio, status, requests)?))?;
+    }
     if options.jsonl.is_used() {
         outputs.start("jsonl", Box::new(JsonLines::start(&options.jsonl)?))?;
     }
@@ -230,16 +244,15 @@ pub(super) fn open_outputs(
         })?;
         outputs.start("snapshots", Box::new(Snapshots::start(&options.snapshots, &folder)?))?;
     }
-    if options.gpio.is_used() {
-        outputs.start("gpio", Box::new(Gpio::start(&options.gpio, status, requests)?))?;
-    }
     if options.mqtt.is_used() {
         let (device, state) = (&options.device, options.state_dir.as_deref());
         let mqtt = Mqtt::start(&options.mqtt, device, &options.snapshots, status, requests, state)?;
         outputs.start("mqtt", Box::new(mqtt))?;
     }
     if options.http.enabled {
-        let http = Http::start(options.http.clone(), status.clone(), requests.clone())?;
+        let pictures = options.http.pictures && !options.snapshots.privacy;
+        let http = outputs::http::Options { pictures, ..options.http.clone() };
+        let http = Http::start(http, status.clone(), requests.clone())?;
         outputs.start("http", Box::new(http))?;
     }
     outputs.start("watchdog", Box::new(Watchdog::start(&options.watchdog, status)?))?;

@@ -109,6 +109,10 @@ impl Lookout {
     fn record(&mut self, seen: Seen) {
         (self.knows, self.is_failing, self.encoder_failures) = (true, false, 0);
         self.good_ms = self.moment.elapsed_ms;
+        // Before its events: outputs that act must know that what they are told is of now.
+        if self.source_state != SourceState::Live {
+            self.turn(SourceState::Live);
+        }
         let Self { eye, status, summary, moment, rate, .. } = self;
         status.with(|status| {
             status.decoded += 1;
@@ -222,11 +226,15 @@ impl Lookout {
             self.forget(Moment { elapsed_ms, unix_ms: unix_ms() });
         }
         if state != self.source_state {
-            self.source_state = state;
-            let reason = camera.last_error().unwrap_or_default();
-            log::info!("source {state:?} {reason}");
-            self.outputs.tell(&Notice::Source(state));
+            self.turn(state);
         }
+    }
+
+    /// The source does otherwise than before.
+    fn turn(&mut self, state: SourceState) {
+        self.source_state = state;
+        self.status.with(|status| status.source_state = state);
+        self.outputs.tell(&Notice::Source(state));
     }
 
     pub(super) fn show_picture(&self) {

@@ -17,7 +17,7 @@ use crate::outputs;
 pub struct Options {
     /// Name of this device, in events and topics.
     pub device: String,
-    /// Writable folder for label sets and the prompt cache; none: nothing is kept.
+    /// Writable folder for label sets, the prompt cache and pictures; none: nothing is kept.
     pub state_dir: Option<PathBuf>,
     /// Which model, and how it computes.
     pub model: ModelOptions,
@@ -73,10 +73,41 @@ impl Options {
             ("mqtt", self.mqtt.check()),
             ("http", self.http.check()),
             ("watchdog", self.watchdog.check()),
+            ("source", self.check_rate()),
+            ("mqtt", self.check_device()),
         ];
         sections
             .into_iter()
             .try_for_each(|(section, result)| result.map_err(|reason| (section, reason)))
+    }
+}
+
+impl Options {
+    /// Whether frames come often enough for those that wait for them.
+    fn check_rate(&self) -> Result<(), String> {
+        let fps_max = self.source.fps_max;
+        if fps_max <= 0.0 {
+            return Ok(());
+        }
+        let limits = [
+            ("gpio.frames_within_s", self.gpio.frames_within_s as f32),
+            ("watchdog.frames_within_s", self.watchdog.frames_within_s as f32),
+            ("http.healthy_ms_max", self.http.healthy_ms_max as f32 / 1000.0),
+        ];
+        let frame_s = 1.0 / fps_max;
+        match limits.iter().find(|(_, wait_s)| frame_s >= *wait_s) {
+            None => Ok(()),
+            Some((field, wait_s)) => Err(format!(
+                "fps_max is {fps_max}, a frame in {frame_s:.0} s, but {field} allows {wait_s} s: raise one of them"
+            )),
+        }
+    }
+
+    fn check_device(&self) -> Result<(), String> {
+        if self.mqtt.is_used() && !self.device.is_empty() {
+            return outputs::mqtt::check_name("device", &self.device);
+        }
+        Ok(())
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::{Filter, ResizeRule};
 use crate::capture::Frame;
+use crate::gemm::vectorised;
 
 /// The part of the frame that is read, and the part of the square that it fills.
 #[derive(Debug, PartialEq)]
@@ -23,6 +24,9 @@ const LANES: usize = 3 * ROWS;
 /// Values of a row that the second pass works on at once.
 const BLOCK: usize = 32;
 
+/// Sizes of frames that are planned for at a time: a source has as many regions at most.
+const PLANS_MAX: usize = 16;
+
 /// Makes squares; keeps the square and the buffers of the passes between frames.
 ///
 /// Pillow resizes rows first, rounds to bytes, then resizes columns; so do we, in float. Both passes are sums of whole
@@ -32,8 +36,8 @@ pub(super) struct Resize {
     image_size: u32,
     rule: ResizeRule,
     filter: Filter,
-    /// For frames of one size.
-    plan: Plan,
+    /// For frames of each size that came, the one in use last.
+    plans: Vec<Plan>,
     /// Some rows on their side, as pixels of three bytes, and as planes of floats.
     packed: Vec<[u32; ROWS]>,
     strip: Vec<[f32; LANES]>,
@@ -119,7 +123,7 @@ impl Resize {
             image_size,
             rule,
             filter,
-            plan: Plan::default(),
+            plans: Vec::new(),
             packed: Vec::new(),
             strip: Vec::new(),
             narrow: Vec::new(),
@@ -130,37 +134,40 @@ impl Resize {
     /// The square of one frame, `[image_size, image_size, 3]`. Only the part of the frame that the
     /// window reads is touched.
     pub(super) fn run(&mut self, frame: &Frame) -> &[u8] {
-        if self.plan.frame != [frame.width(), frame.height()] {
-            self.plan(frame);
+        let plan = self.take_plan(frame);
+        // Bars around another target are what a frame of another size left.
+        if self.plans.last().is_none_or(|last| last.target != plan.target) {
+            self.square.fill(0);
         }
-        self.narrow_rows(frame);
-        self.join_rows();
+        self.narrow_rows(frame, &plan);
+        self.join_rows(&plan);
+        self.plans.push(plan);
         &self.square
     }
 
-    fn plan(&mut self, frame: &Frame) {
+    /// The plan for frames of this size, made where there is none; the one that was used longest ago goes.
+    fn take_plan(&mut self, frame: &Frame) -> Plan {
         let (width, height) = (frame.width(), frame.height());
+        if let Some(at) = self.plans.iter().position(|plan| plan.frame == [width, height]) {
+            return self.plans.remove(at);
+        }
+        if self.plans.len() == PLANS_MAX {
+            self.plans.remove(0);
+        }
         let Window { source: [x, y, w, h], target } =
             window(self.rule, self.image_size, width, height);
-        self.plan = Plan {
+        Plan {
             frame: [width, height],
             target: target.map(|side| side as usize),
             columns: Taps::new(self.filter, [x, w], target[2], width),
             rows: Taps::new(self.filter, [y, h], target[3], height),
-        };
-        // What lies outside the target is black.
-        self.square.fill(0);
+        }
     }
 
     /// The first pass: every row that is read to the target's width.
-    fn narrow_rows(&mut self, frame: &Frame) {
-        let Self {
-            plan: Plan { target: [_, _, width, _], columns, rows, .. },
-            packed,
-            strip,
-            narrow,
-            ..
-        } = self;
+    fn narrow_rows(&mut self, frame: &Frame, plan: &Plan) {
+        let Plan { target: [_, _, width, _], columns, rows, .. } = plan;
+        let Self { packed, strip, narrow, .. } = self;
         let (span, rows) = (columns.span(), rows.span());
         let (row_bytes, stride) = (frame.width() as usize * 3, width.saturating_mul(3) + 1);
         narrow.resize(rows.len().next_multiple_of(ROWS) * stride, 0);
@@ -177,37 +184,56 @@ impl Resize {
                     column[row] = u32::from_le_bytes([*red, *green, *blue, 0]);
                 }
             }
-            for (column, pixels) in strip.iter_mut().zip(packed.iter()) {
-                *column = planes(pixels);
-            }
-            for (at, (first, weights)) in columns.each().enumerate() {
-                let first = first - span.start;
-                let pixels = sum_of_columns(&strip[first..first + weights.len()], weights);
-                for (row, pixel) in narrow.chunks_exact_mut(stride).zip(pixels) {
-                    // The fourth byte is overwritten by the next pixel, the last one stays behind the row.
-                    row[at * 3..at * 3 + 4].copy_from_slice(&pixel.to_le_bytes());
-                }
-            }
+            narrow_strip(packed, strip, columns, narrow);
         }
     }
 
     /// The second pass: these rows to the target's rows.
-    fn join_rows(&mut self) {
-        let Self { plan: Plan { target: [left, top, width, _], rows, .. }, narrow, square, .. } =
-            self;
+    fn join_rows(&mut self, plan: &Plan) {
+        let Plan { target: [left, top, width, _], rows, .. } = plan;
+        let Self { narrow, square, .. } = self;
         let (side, begin) = (self.image_size as usize, rows.span().start);
         let (row_bytes, stride) = (*width * 3, *width * 3 + 1);
         for (at, (first, weights)) in rows.each().enumerate() {
             let from = &narrow[(first - begin) * stride..];
             let out = &mut square[((*top + at) * side + *left) * 3..][..row_bytes];
-            let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
-            let whole = blocks.len() * BLOCK;
-            for (index, block) in blocks.iter_mut().enumerate() {
-                *block = sum_of_rows(from, stride, index * BLOCK, weights);
+            join_row(from, stride, weights, out);
+        }
+    }
+}
+
+vectorised! {
+    /// Some rows, which are turned on their side, to the target's width: `narrow` has a byte behind each.
+    fn narrow_strip(
+        packed: &[[u32; ROWS]],
+        strip: &mut [[f32; LANES]],
+        columns: &Taps,
+        narrow: &mut [u8],
+    ) {
+        let (begin, stride) = (columns.span().start, narrow.len() / ROWS);
+        for (column, pixels) in strip.iter_mut().zip(packed) {
+            *column = planes(pixels);
+        }
+        for (at, (first, weights)) in columns.each().enumerate() {
+            let pixels = sum_of_columns(&strip[first - begin..][..weights.len()], weights);
+            for (row, pixel) in narrow.chunks_exact_mut(stride).zip(pixels) {
+                // The fourth byte is overwritten by the next pixel, the last one stays behind the row.
+                row[at * 3..at * 3 + 4].copy_from_slice(&pixel.to_le_bytes());
             }
-            for (index, value) in rest.iter_mut().enumerate() {
-                [*value] = sum_of_rows(from, stride, whole + index, weights);
-            }
+        }
+    }
+}
+
+vectorised! {
+    /// Weighted rows, `stride` bytes apart, to one.
+    fn join_row(from: &[u8], stride: usize, weights: &[f32], out: &mut [u8]) {
+        let (blocks, rest) = out.as_chunks_mut::<BLOCK>();
+        let whole = blocks.len() * BLOCK;
+        for (index, block) in blocks.iter_mut().enumerate() {
+            *block = sum_of_rows(from, stride, index * BLOCK, weights);
+        }
+        for (index, value) in rest.iter_mut().enumerate() {
+            [*value] = sum_of_rows(from, stride, whole + index, weights);
         }
     }
 }

@@ -86,7 +86,7 @@ fn the_pin_lets_a_browser_change_things() {
 }
 
 #[test]
-fn guessing_ends_with_429_for_right_guesses_too() {
+fn guessing_ends_with_429_and_programs_with_the_token_go_on() {
     let device = guarded();
     let guess = || device.post("/api/login", r#"{"token": "wrong-horse-battery"}"#);
     let refused = until(|| Some(guess()).filter(|answer| answer.status != 401));
@@ -96,7 +96,7 @@ fn guessing_ends_with_429_for_right_guesses_too() {
     assert_eq!(right.status, 429);
     let bearer = format!("Bearer {TOKEN}");
     let token = [("Authorization", &*bearer)];
-    assert_eq!(device.ask("GET", "/api/state", &token, b"").status, 429);
+    assert_eq!(device.ask("GET", "/api/state", &token, b"").status, 200);
 }
 
 #[test]

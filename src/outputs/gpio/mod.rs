@@ -193,6 +193,8 @@ impl Output for Gpio {
         self.mode = Mode::Safe;
         self.flowing = false;
         self.inputs.clear();
+        // Lines that fail are tried once more.
+        self.lines.reopen_at_ms = 0;
         if let Err(error) = self.step(self.now_ms()) {
             log::warn!("gpio: fail-safe levels can't be written: {error:#}");
         }

@@ -139,14 +139,19 @@ async fn labels(State(site): Shared) -> Response {
 
 async fn put_labels(State(site): Shared, request: HttpRequest) -> Result<Response, Refusal> {
     let text = read_text(request.into_body(), LABELS_BYTES_MAX).await?;
-    let Ok(_waiting) = site.waiting.try_acquire() else {
+    let Ok(waiting) = Arc::clone(&site.waiting).try_acquire_owned() else {
         let reason = "other label sets are being taken in: try later";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason));
     };
     let (sender, receiver) = sync_channel(1);
     send(&site, Request::Labels { text, origin: "http".to_owned(), reply: Some(sender) })?;
     let patience = Duration::from_millis(site.options.reply_ms_max.into());
-    let outcome = tokio::task::spawn_blocking(move || receiver.recv_timeout(patience)).await;
+    // The thread waits on where the client hangs up, and so does its place.
+    let wait = move || {
+        let _waiting = waiting;
+        receiver.recv_timeout(patience)
+    };
+    let outcome = tokio::task::spawn_blocking(wait).await;
     match outcome {
         Ok(Ok(report)) => Ok(report_response(&report)),
         Ok(Err(RecvTimeoutError::Timeout)) => {

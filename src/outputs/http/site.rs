@@ -32,7 +32,7 @@ pub(super) struct Site {
     pub(super) seats: Arc<Seats>,
     /// Connections that found no seat.
     pub(super) turned_away: AtomicU64,
-    pub(super) waiting: Semaphore,
+    pub(super) waiting: Arc<Semaphore>,
     pub(super) news: News,
     pub(super) live: Live,
     pub(super) health: Health,
@@ -55,7 +55,7 @@ impl Site {
             requests_of: Buckets::new(rate, rate * BURST),
             seats: Seats::new(options.connections_max),
             turned_away: AtomicU64::new(0),
-            waiting: Semaphore::new(WAITING_MAX),
+            waiting: Arc::new(Semaphore::new(WAITING_MAX)),
             news: News::default(),
             live: Live::default(),
             health: Health::new(Duration::from_millis(options.healthy_ms_max.into())),

@@ -181,6 +181,10 @@ impl Mqtt {
 }
 
 impl Output for Mqtt {
+    fn wants_pictures(&self) -> bool {
+        self.snapshots.allowed()
+    }
+
     fn notice(&mut self, notice: &Notice) -> anyhow::Result<()> {
         let taken = match notice {
             Notice::Event(event, frame) => {
