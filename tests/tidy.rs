@@ -15,7 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lines", &[]),
     ("embedding", &[]),
     ("gemm", &[]),
-    ("capture", &[]),
+    ("capture", &["gemm"]),
     ("tokenizer", &[]),
     ("preprocess", &["capture", "gemm"]),
     ("encoder", &["embedding", "gemm", "preprocess", "tokenizer"]),

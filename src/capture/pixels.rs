@@ -13,6 +13,7 @@
 //! rounded, and cut to 0..255; at most 1 off. Grey cameras use the whole range: their luma is taken as it is.
 
 use super::{Encoding, Frame, PictureError, Shot};
+use crate::gemm::vectorised;
 
 /// Turns a shot of raw pixels into RGB.
 ///
@@ -50,7 +51,7 @@ pub(super) fn to_rgb(shot: &Shot, frame: &mut Frame) -> Result<(), PictureError>
 }
 
 /// Pixels that are worked on at once, and the pairs that share chroma.
-const BLOCK: usize = 16;
+const BLOCK: usize = 32;
 const PAIRS: usize = BLOCK / 2;
 
 /// The planes of a block.
@@ -110,6 +111,7 @@ impl Planes {
     }
 }
 
+vectorised! {
 /// `row` holds Y0 U Y1 V for every two pixels of `rgb`.
 fn yuyv_row(row: &[u8], rgb: &mut [u8]) {
     let split = |row: &[u8], planes: &mut Planes| {
@@ -133,6 +135,7 @@ fn yuyv_row(row: &[u8], rgb: &mut [u8]) {
         );
         planes.to_last_rgb(last);
     }
+}
 }
 
 /// `luma` holds a byte a pixel, `chroma` U V for every two.

@@ -22,7 +22,7 @@ const ROWS: usize = 16;
 const LANES: usize = 3 * ROWS;
 
 /// Values of a row that the second pass works on at once.
-const BLOCK: usize = 32;
+const BLOCK: usize = 96;
 
 /// Sizes of frames that are planned for at a time: a source has as many regions at most.
 const PLANS_MAX: usize = 16;
