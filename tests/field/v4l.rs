@@ -152,6 +152,7 @@ fn inside() {
         delivers(format, encoding, bits);
     }
     a_format_that_is_missing_is_named();
+    a_clock_that_jumps_moves_the_time_of_day_alone();
     comes_back();
     a_driver_that_hangs_is_silent_then_lost();
     a_driver_s_fatal_error_is_a_loss();
@@ -200,6 +201,24 @@ fn a_format_that_is_missing_is_named() {
     let error = camera.last_error().unwrap();
     println!("{}", &error[..error.len().min(100)]);
     assert!(error.contains("has no format Mjpeg, but ") && error.contains("YUYV"), "{error}");
+}
+
+/// Decisions count in `elapsed_ms`: a board without a battery learns the date when the network comes.
+fn a_clock_that_jumps_moves_the_time_of_day_alone() {
+    let mut camera = Camera::start(&options(Format::Auto)).unwrap();
+    for date in ["@946684800", "@1893456000", "@978307200"] {
+        let before = wait_for_shot(&mut camera).moment;
+        let set = Command::new("/bin/busybox").args(["date", "-s", date]).status().unwrap();
+        assert!(set.success());
+        // One shot may have waited since before.
+        camera.next(Duration::ZERO);
+        let after = wait_for_shot(&mut camera).moment;
+        println!("the clock jumps by {} s", (after.unix_ms / 1000).abs_diff(before.unix_ms / 1000));
+        let seconds: u64 = date[1..].parse().unwrap();
+        assert!((seconds..seconds + 120).contains(&(after.unix_ms / 1000)), "{after:?}");
+        let passed_ms = after.elapsed_ms - before.elapsed_ms;
+        assert!((1..120_000).contains(&passed_ms), "{passed_ms} ms");
+    }
 }
 
 fn wait_for(camera: &Camera, state: SourceState) {
