@@ -13,7 +13,7 @@ use anyhow::anyhow;
 use super::Options;
 use super::lookout::Lookout;
 use super::relabel::{Outcome, Relabeller};
-use crate::capture::{Camera, Next};
+use crate::capture::{Camera, Next, SourceState};
 use crate::outputs::gpio::Gpio;
 use crate::outputs::http::Http;
 use crate::outputs::jsonl::JsonLines;
@@ -152,7 +152,10 @@ impl Appliance {
             while let Ok(outcome) = self.labels.outcomes.try_recv() {
                 self.lookout.swap(outcome);
             }
+            let is_gone = matches!(self.camera.state(), SourceState::Lost | SourceState::Quiet);
             match self.camera.next(PATIENCE) {
+                // It was taken before the loss, which everyone knows of already.
+                Next::Shot(_) if is_gone => {}
                 Next::Shot(shot) => self.lookout.look(shot)?,
                 Next::Nothing => {}
                 Next::End => {
