@@ -46,8 +46,10 @@ pub(super) fn gpio(options: &gpio::Options, machine: &Machine) -> Option<Finding
             "gpio.backend = \"rpi\", but this is no Raspberry Pi that is known",
             "gpio.backend = \"chip\"",
         ),
-        // A Raspberry Pi 5 numbers them.
-        Backend::Rpi => device(machine, &["/dev/gpiomem", "/dev/gpiomem0"].map(Path::new)),
+        // A Raspberry Pi 5 numbers them; a kernel without them leaves the whole memory, to root.
+        Backend::Rpi => {
+            device(machine, &["/dev/gpiomem", "/dev/gpiomem0", "/dev/mem"].map(Path::new))
+        }
         Backend::Chip | Backend::Auto => device(machine, &[&options.chip]),
     })
 }
