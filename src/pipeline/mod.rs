@@ -16,6 +16,7 @@ use crate::classify::{Scoring, ZeroShotHead};
 use crate::embedding::Embedding;
 use crate::encoder::{self, Compute, EncoderError, ImageEncoder, PackedTower, TextEncoder};
 use crate::gemm::Layout;
+use crate::memory;
 use crate::preprocess::Preprocessor;
 use crate::prompts::{
     self, Built, EncodePrompts, LabelSet, PromptCache, PromptError, Template, TextTower,
@@ -160,6 +161,7 @@ impl Model {
             (file.path, ImageEncoder::load(&file.bytes, image_size, dim, &self.compute))
         };
         let encoder = encoder.map_err(|source| ModelError::Graph { path, source })?;
+        memory::give_back();
         log::info!("image side ready after {} ms", begun.elapsed().as_millis());
         Ok(ImageSide { preprocessor, encoder })
     }
@@ -232,6 +234,15 @@ impl Model {
         let towers =
             towers.map(|(name, tower)| (name, [&*tower.graph, &*tower.ops, &*tower.weights]));
         Ok(self.bundle.write_packed(path, kernel, towers)?)
+    }
+}
+
+/// Its tower takes as much memory as the image side, and is not needed again for a while.
+impl Drop for LazyTextSide<'_> {
+    fn drop(&mut self) {
+        if self.side.take().is_some() {
+            memory::give_back();
+        }
     }
 }
 
