@@ -42,8 +42,8 @@
 //!   the text side: they meet in `classify`. `tests/tidy.rs` holds the table of who may import whom.
 //! - tract has one home, `encoder`; the picture decoders and v4l have one, `capture`; the vocabulary's library
 //!   has one, `tokenizer`. `gemm` imports nothing from this crate.
-//! - `unsafe` lives in `gemm/kernels/`, `gemm/workers.rs`, `bundle/packed.rs`, which maps a file, and `memory`, which
-//!   gives memory back; each block with its reason. Loops over pixels borrow from `gemm` the macro that compiles them for wide vectors.
+//! - `unsafe` lives in `gemm/kernels/`, `gemm/workers.rs` and `memory`, which maps files, each block with its
+//!   reason. Loops over pixels borrow from `gemm` the macro that compiles them for wide vectors.
 //! - [`pipeline::Appliance`]'s loop waits for nobody: the camera, each output and the text side have threads
 //!   of their own, with bounded queues. Decisions count in frame time, so a replay decides as the camera did.
 //! - What is written to disk is there whole or not at all (`disk`).

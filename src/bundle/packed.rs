@@ -1,6 +1,5 @@
 //! A packed model: one uncompressed tar archive with a manifest, a vocabulary and two towers that are
 //! ready to run, mapped into memory.
-#![allow(unsafe_code)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -8,9 +7,10 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 
 use bytes::Bytes;
-use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
+
+use crate::memory;
 
 /// The version of the format that this build reads and writes.
 const FORMAT: u32 = 1;
@@ -79,9 +79,7 @@ impl Packed {
     /// Maps a file and reads its contents; the parts are checked when they are asked for.
     pub(super) fn open(path: &Path) -> Result<Self, PackedError> {
         let file = File::open(path)?;
-        // SAFETY: the map is read only. Who writes into a model's file while it is in use, instead of
-        // putting a new one in its place, gets wrong answers, and who cuts it off ends the program: README says so.
-        let whole = Bytes::from_owner(unsafe { Mmap::map(&file)? });
+        let whole = memory::map(&file)?;
         let parts = parts(&whole).map_err(|error| PackedError::NoArchive(error.to_string()))?;
         let contents = parts.get(CONTENTS).and_then(|bytes| std::str::from_utf8(bytes).ok());
         let contents = contents.ok_or_else(|| PackedError::NoArchive(format!("no {CONTENTS}")))?;

@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::address::Address;
 use super::mailbox::{Mailbox, Report, Taken};
 use super::quiet::QuietHours;
 use super::replay::{MotionJpeg, Pictures};
+use super::shot::wall_clock_ms;
 use super::{Captured, Counts, Moment, Options, Pace, Shot, Source, SourceError, SourceState};
 
 /// Longest wait for a frame before other things are looked at.
@@ -370,11 +371,7 @@ impl Clock {
             let elapsed_ms = index * 1000 / fps;
             return Moment { elapsed_ms, unix_ms: elapsed_ms };
         }
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Moment {
-            elapsed_ms: self.started.elapsed().as_millis() as u64,
-            unix_ms: since_1970.as_millis() as u64,
-        }
+        Moment { elapsed_ms: self.started.elapsed().as_millis() as u64, unix_ms: wall_clock_ms() }
     }
 
     /// Whether the cap of the rate lets a shot through. One that comes a little late doesn't move the next.

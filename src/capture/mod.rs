@@ -36,6 +36,7 @@ pub use options::{
     CAMERA_SIDE_MAX, CORNERS_MAX, FPS_MAX, Format, Options, Pace, REGIONS_MAX, Region,
 };
 pub use region::NEUTRAL;
+pub(crate) use shot::wall_clock_ms;
 pub use shot::{Encoding, Moment, Shot};
 pub use source::{Captured, Counts, Source, SourceError, SourceState};
 pub use views::Views;

@@ -1,5 +1,7 @@
 //! One picture as a source delivers it, not yet decoded.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 /// When a picture was taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Moment {
@@ -7,6 +9,11 @@ pub struct Moment {
     pub elapsed_ms: u64,
     /// Milliseconds since 1970-01-01T00:00:00Z by the wall clock, for people. Replayed sources start at 0.
     pub unix_ms: u64,
+}
+
+/// The wall clock, in milliseconds since 1970-01-01T00:00:00Z.
+pub(crate) fn wall_clock_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
 }
 
 /// How a shot's bytes hold its pixels.

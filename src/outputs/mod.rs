@@ -145,6 +145,23 @@ pub struct LabelsReport {
     pub warnings: Vec<String>,
 }
 
+impl LabelsReport {
+    /// A set that is not used, since `reason`; `label_set`, of so many labels, still is.
+    #[must_use]
+    pub fn refused(origin: &str, label_set: &str, labels: usize, reason: &str) -> Self {
+        Self {
+            accepted: false,
+            origin: origin.to_owned(),
+            label_set: label_set.to_owned(),
+            labels,
+            encoded: 0,
+            error: Some(reason.to_owned()),
+            line: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 /// The way in for outputs that take requests.
 #[derive(Clone, Debug)]
 pub struct Requests(SyncSender<Request>);

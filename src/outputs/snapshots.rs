@@ -9,7 +9,7 @@ use std::time::SystemTime;
 use anyhow::Context;
 
 use super::{Notice, Output, slug};
-use crate::capture::{Frame, encode_jpeg};
+use crate::capture::{Frame, encode_jpeg, wall_clock_ms};
 use crate::classify::{Event, Transition};
 use crate::disk;
 
@@ -160,7 +160,7 @@ impl Output for Snapshots {
                 log::info!("no picture is taken: snapshots are off, or privacy is on");
                 Ok(())
             }
-            Notice::Picture(frame) => self.keep(frame, unix_ms_now(), ASKED),
+            Notice::Picture(frame) => self.keep(frame, wall_clock_ms(), ASKED),
             _ => Ok(()),
         }
     }
@@ -172,10 +172,6 @@ fn name(event: &Event) -> String {
         Transition::Leave => "leave",
     };
     format!("{}-{state}", slug::plain(&event.label))
-}
-
-fn unix_ms_now() -> u64 {
-    u64::try_from(jiff::Timestamp::now().as_millisecond()).unwrap_or(0)
 }
 
 /// Our pictures in the folder, the oldest first. What a power cut left half-written is removed; what

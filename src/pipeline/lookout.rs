@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use super::eye::{Eye, LookError, Seen};
 use super::relabel::{Outcome, Relabeller};
 use super::{Options, Summary};
-use crate::capture::{Camera, Frame, Moment, Shot, SourceState, Views};
+use crate::capture::{Camera, Frame, Moment, Shot, SourceState, Views, wall_clock_ms};
 use crate::classify::Event;
 use crate::outputs::{LabelsReport, Notice, Outputs, Request, Status};
 
@@ -186,17 +186,8 @@ impl Lookout {
             return;
         };
         let (label_set, labels) = self.eye.label_set();
-        let label_set = label_set.to_owned();
-        let report = Arc::new(LabelsReport {
-            accepted: false,
-            origin,
-            label_set,
-            labels,
-            encoded: 0,
-            error: Some(reason.to_owned()),
-            line: None,
-            warnings: Vec::new(),
-        });
+        let report = LabelsReport::refused(&origin, label_set, labels, reason);
+        let report = Arc::new(report);
         self.show_labels(&report);
         answer(report, reply);
     }
@@ -223,7 +214,7 @@ impl Lookout {
         if matches!(state, SourceState::Silent | SourceState::Lost | SourceState::Quiet) {
             // Again and again: a shot that was taken before may be looked at after the loss.
             let elapsed_ms = self.moment.elapsed_ms + self.taken.elapsed().as_millis() as u64;
-            self.forget(Moment { elapsed_ms, unix_ms: unix_ms() });
+            self.forget(Moment { elapsed_ms, unix_ms: wall_clock_ms() });
         }
         if state != self.source_state {
             self.turn(state);
@@ -256,12 +247,6 @@ fn answer(report: Arc<LabelsReport>, reply: Option<SyncSender<Arc<LabelsReport>>
         // Who asked may have given up.
         let _ = reply.try_send(report);
     }
-}
-
-/// The wall clock, in milliseconds since 1970.
-fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
 }
 
 /// Frames in a second, as a mean that forgets.

@@ -324,16 +324,9 @@ impl Relabeller {
             Refusal::Set(error) => (error.to_string(), error.line),
             Refusal::Other(error) => (format!("{error:#}"), None),
         };
-        Arc::new(LabelsReport {
-            accepted: false,
-            origin: origin.to_owned(),
-            label_set: self.in_use.digest.clone(),
-            labels: self.in_use.set.labels().len(),
-            encoded: 0,
-            error: Some(error),
-            line,
-            warnings: Vec::new(),
-        })
+        let (label_set, labels) = (&self.in_use.digest, self.in_use.set.labels().len());
+        let report = LabelsReport::refused(origin, label_set, labels, &error);
+        Arc::new(LabelsReport { line, ..report })
     }
 
     fn outcome(

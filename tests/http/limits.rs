@@ -1,6 +1,6 @@
 //! Too much, too often, too slow.
 
-use edgeclip::outputs::http::LABELS_BYTES_MAX;
+use edgeclip::prompts::SET_BYTES_MAX;
 
 use super::*;
 
@@ -8,9 +8,9 @@ use super::*;
 fn a_label_set_over_a_mebibyte_is_too_large() {
     let mut device = Device::new();
     let pipeline = device.take_labels();
-    let most = vec![b'a'; LABELS_BYTES_MAX];
+    let most = vec![b'a'; SET_BYTES_MAX];
     assert_eq!(device.ask("PUT", "/api/labels", &[], &most).status, 200);
-    for length in [LABELS_BYTES_MAX + 1, 4 * LABELS_BYTES_MAX] {
+    for length in [SET_BYTES_MAX + 1, 4 * SET_BYTES_MAX] {
         let answer = device.ask("PUT", "/api/labels", &[], &vec![b'a'; length]);
         assert_eq!(answer.status, 413, "{length} bytes");
         assert!(answer.json()["error"].as_str().unwrap().contains("1048576"));

@@ -23,9 +23,8 @@ use super::{metrics, pages};
 use crate::capture::SourceState;
 use crate::classify::Event;
 use crate::outputs::{LabelsReport, Request, Snapshot};
+use crate::prompts::SET_BYTES_MAX;
 
-/// Largest label set that is taken, in bytes.
-pub const LABELS_BYTES_MAX: usize = 1 << 20;
 /// Largest body of any other request, in bytes.
 const BODY_BYTES_MAX: usize = 16 << 10;
 /// What is still read of a body over its limit, so that the sender gets to see the answer.
@@ -138,7 +137,7 @@ async fn labels(State(site): Shared) -> Response {
 }
 
 async fn put_labels(State(site): Shared, request: HttpRequest) -> Result<Response, Refusal> {
-    let text = read_text(request.into_body(), LABELS_BYTES_MAX).await?;
+    let text = read_text(request.into_body(), SET_BYTES_MAX).await?;
     let Ok(waiting) = Arc::clone(&site.waiting).try_acquire_owned() else {
         let reason = "other label sets are being taken in: try later";
         return Err(Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason));

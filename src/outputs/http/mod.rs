@@ -50,7 +50,6 @@ use super::{Notice, Output, Requests, Status};
 use limits::lock;
 use site::Site;
 
-pub use api::LABELS_BYTES_MAX;
 pub use options::{Options, PIN_DIGITS, TOKEN_CHARS_MAX, TOKEN_CHARS_MIN};
 
 /// The page. Serves until it is stopped or dropped.

@@ -14,9 +14,7 @@ use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
 use crate::digest::sha256;
 use crate::disk;
 use crate::outputs::{LabelsReport, Request, Requests, Status};
-
-/// Largest label set that is taken, in bytes.
-pub(super) const LABELS_BYTES_MAX: usize = 1 << 20;
+use crate::prompts::SET_BYTES_MAX;
 
 /// Who asks, for the history.
 pub(super) const ORIGIN: &str = "mqtt";
@@ -67,15 +65,15 @@ impl Inbox {
             Ok(()) => None,
             Err(reason) => {
                 log::warn!("mqtt: the label set of {topic} is refused: {reason}");
-                Some(self.refusal(reason))
+                Some(self.refusal(&reason))
             }
         }
     }
 
     fn hand_on(&mut self, topic: &str, payload: &[u8], digest: String) -> Result<(), String> {
-        if payload.len() > LABELS_BYTES_MAX {
+        if payload.len() > SET_BYTES_MAX {
             let bytes = payload.len();
-            return Err(format!("{bytes} bytes are more than the limit of {LABELS_BYTES_MAX}"));
+            return Err(format!("{bytes} bytes are more than the limit of {SET_BYTES_MAX}"));
         }
         let text =
             std::str::from_utf8(payload).map_err(|error| format!("is not UTF-8: {error}"))?;
@@ -112,21 +110,12 @@ impl Inbox {
         }
     }
 
-    fn refusal(&self, reason: String) -> LabelsReport {
+    fn refusal(&self, reason: &str) -> LabelsReport {
         let (label_set, labels) = self.status.with(|snapshot| {
             let region = snapshot.regions.first();
             (snapshot.label_set.clone(), region.map_or(0, |region| region.labels.len()))
         });
-        LabelsReport {
-            accepted: false,
-            origin: ORIGIN.to_owned(),
-            label_set,
-            labels,
-            encoded: 0,
-            error: Some(reason),
-            line: None,
-            warnings: Vec::new(),
-        }
+        LabelsReport::refused(ORIGIN, &label_set, labels, reason)
     }
 }
 
@@ -147,7 +136,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::mpsc::Receiver;
 
-    use super::{Inbox, LABELS_BYTES_MAX, ORIGIN, one_a_line};
+    use super::{Inbox, ORIGIN, SET_BYTES_MAX, one_a_line};
     use crate::outputs::{LabelsReport, Request, Requests, Status};
 
     fn inbox(file: &Path) -> (Inbox, Receiver<Request>) {
@@ -209,7 +198,7 @@ mod tests {
     fn what_cannot_be_handed_on_is_refused_with_the_reason() {
         let folder = tempfile::tempdir().unwrap();
         let (mut inbox, asked) = self::inbox(&folder.path().join("answered.json"));
-        let large = inbox.take("a", &vec![b'x'; LABELS_BYTES_MAX + 1], false).unwrap();
+        let large = inbox.take("a", &vec![b'x'; SET_BYTES_MAX + 1], false).unwrap();
         assert!(!large.accepted && large.error.unwrap().contains("limit"));
         let binary = inbox.take("a", &[0xff, 0xfe], false).unwrap();
         assert!(binary.error.unwrap().contains("UTF-8"));
