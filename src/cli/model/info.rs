@@ -1,45 +1,15 @@
-//! `edgeclip model`: what a model is, and what of it becomes int8.
-
-use std::path::PathBuf;
+//! `edgeclip model info`: what a model is, and what of it becomes int8.
 
 use anyhow::Context;
-use clap::{Args, Subcommand};
+use clap::Args;
 use edgeclip::encoder::Report;
-use edgeclip::pipeline::{Model, ModelError};
+use edgeclip::pipeline::Model;
 use serde::Serialize;
 
-use super::{Failure, ModelArguments, Outcome, print_json};
+use crate::cli::{Failure, ModelArguments, Outcome, print_json};
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Subcommand)]
-enum Command {
-    /// Show what a model is, and what of it is computed in int8
-    Info(InfoArguments),
-    /// Write a model as one file that starts at once
-    Pack(PackArguments),
-}
-
-#[derive(Args)]
-struct PackArguments {
-    /// The file to write
-    #[arg(value_name = "FILE")]
-    file: PathBuf,
-    /// Folder of a model bundle (with a model.toml) [default: the built-in model]
-    #[arg(long, value_name = "DIR")]
-    model: Option<PathBuf>,
-    /// The int8 kernel of the board that it is for: i8mm, dotprod (Cortex-A55, A76), neon (A53, A72),
-    /// avx512vnni, avx2 [default: this machine's]
-    #[arg(long = "for", value_name = "KERNEL")]
-    kernel: Option<String>,
-}
-
-#[derive(Args)]
-struct InfoArguments {
     #[command(flatten)]
     model: ModelArguments,
     /// Print one JSON object
@@ -62,24 +32,6 @@ struct Info<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    match &arguments.command {
-        Command::Info(arguments) => info(arguments),
-        Command::Pack(arguments) => pack(arguments),
-    }
-}
-
-fn pack(arguments: &PackArguments) -> Result<Outcome, Failure> {
-    let model = Model::open(arguments.model.as_deref())?;
-    let kernel = arguments.kernel.as_deref().unwrap_or(model.compute().kernel().name());
-    match model.pack(&arguments.file, kernel) {
-        Err(error @ (ModelError::UnknownKernel { .. } | ModelError::IsPacked)) => {
-            Err(Failure::Usage(error.into()))
-        }
-        result => Ok(result.map(|()| Outcome::Done)?),
-    }
-}
-
-fn info(arguments: &InfoArguments) -> Result<Outcome, Failure> {
     let model = arguments.model.open()?;
     let (image_side, text_side) = (model.image_side()?, model.text_side()?);
     let manifest = model.bundle().manifest();
