@@ -1,0 +1,92 @@
+"""Seeded random weights under which a tower of any family tells pictures (and texts) apart, as a trained one does."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import interpolate, normalize
+
+SEED = 1
+# Weights this much wider than what keeps activations as they are: with less, the residual path drowns
+# what a picture adds to it, and all pictures have one embedding.
+GAIN = 1.8
+# Deviations of the embeddings of words, and of positions and pooling tokens, which all inputs share.
+TOKEN, POSITION = 0.5, 0.1
+# Directions that are damped in the last layers at a time, and how often.
+SHARED, ROUNDS = 6, 4
+# Largest cosine between two different pictures, or texts: what is aimed at, and what is allowed.
+ALIKE_WANTED, ALIKE_MAX = 0.85, 0.9
+NORMS = (nn.LayerNorm, nn.GroupNorm, nn.modules.batchnorm._BatchNorm)
+
+
+def pictures(count: int, size: int, seed: int = SEED) -> Tensor:
+    """[count, 3, size, size], about normalised: noise of four sizes of blotches, brightnesses, contrasts and tints."""
+    noise = torch.Generator().manual_seed(seed)
+    sides = [round(2 * (size / 4) ** (step / 3)) for step in range(4)]
+    grown = [interpolate(torch.randn(1, 3, sides[index % 4], sides[index % 4], generator=noise), size, mode="bicubic") for index in range(count)]
+    return torch.cat(grown) + 0.7 * torch.randn(count, 3, 1, 1, generator=noise)
+
+
+@torch.no_grad()
+def randomise(tower: nn.Module) -> None:
+    """Normal weights by their fan-in; gains, biases and layer scales near what trained ones are."""
+    noise = torch.Generator().manual_seed(SEED)
+    norms = {id(parameter) for module in tower.modules() if isinstance(module, NORMS) for parameter in module.parameters(recurse=False)}
+    tables = {id(module.weight) for module in tower.modules() if isinstance(module, nn.Embedding)}
+    for name, parameter in tower.named_parameters():
+        values = torch.randn(parameter.shape, generator=noise)
+        narrow = parameter.squeeze().ndim < 2
+        if name.endswith(("logit_scale", "logit_bias")):
+            continue
+        if not name.endswith("bias") and (id(parameter) in norms or narrow and any(word in name for word in ("gamma", "layer_scale", "lambda"))):
+            parameter.copy_(1 + 0.2 * values)
+        elif any(word in name for word in ("pos", "type", "cls_token", "class_emb")):
+            parameter.copy_(POSITION * values)
+        elif id(parameter) in tables or "probe" in name:
+            parameter.copy_(TOKEN * values)
+        elif narrow:
+            parameter.copy_(0.1 * values)
+        else:
+            parameter.copy_(GAIN * parameter[0].numel() ** -0.5 * values)
+
+
+@torch.no_grad()
+def settle(tower: nn.Module, run: Callable[[], object]) -> None:
+    """Batch norms take the statistics of what `run` puts through, so that deep convolutions neither vanish nor explode."""
+    norms = [module for module in tower.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for norm in norms:
+        norm.train()
+        norm.momentum = 1.0
+    if norms:
+        run()
+    for norm in norms:
+        norm.eval()
+        norm.momentum = 0.1
+
+
+@torch.no_grad()
+def spread(embed: Callable[[], Tensor], layers: list[tuple[Tensor | None, Tensor | None]]) -> None:
+    """Damps in a tower's last layers what all of the embeddings [n, d] share: in random towers that is most of one, and would hide how little two differ.
+
+    `layers` are the weights [d, width] and biases [d] whose sum the embedding is; a weight of None takes the mean off the bias alone.
+    """
+    for _ in range(ROUNDS):
+        rows = embed()
+        if alike(rows) < ALIKE_WANTED:
+            return
+        # The few directions that hold most of it, the mean among them, become as strong as the next.
+        _, strengths, directions = torch.linalg.svd(normalize(rows), full_matrices=False)
+        taken = directions[:SHARED] * (1 - strengths[SHARED] / strengths[:SHARED]).sqrt()[:, None]
+        for weight, bias in layers:
+            if weight is None:
+                bias -= rows.mean(0)
+                continue
+            for values in (weight, bias):
+                if values is not None:
+                    values -= taken.T @ (taken @ values)
+
+
+def alike(embeddings: Tensor) -> float:
+    """The largest cosine between two rows."""
+    rows = normalize(embeddings)
+    return float((rows @ rows.T - 2 * torch.eye(len(rows))).max())
