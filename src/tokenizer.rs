@@ -1,10 +1,13 @@
 //! Stage 2 for words: text to [`TokenIds`], equal to the tokenizer that the model was trained with.
 //!
-//! Text is cleaned as in CLIP's `SimpleTokenizer`: HTML entities are resolved twice and runs of
+//! Where the model asks for it, text is cleaned as in CLIP's `SimpleTokenizer`: HTML entities are resolved twice and runs of
 //! whitespace become one space. Three deviations of ours: the mojibake repair (`ftfy`) of the reference is
 //! left out, text that spells a special token stays plain text, and entities follow the HTML standard
 //! where Python drops those of control characters.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer as Vocabulary;
 
 /// Ids of one text, begin and end tokens included, at its own length.
@@ -39,6 +42,17 @@ pub enum Padding {
     },
 }
 
+/// What is done to a text before its `tokenizer.json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cleaning {
+    /// As CLIP's own tokenizer does it: entities resolved twice, runs of whitespace to one space.
+    #[default]
+    Clip,
+    /// Nothing.
+    None,
+}
+
 /// What a model expects of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -46,6 +60,8 @@ pub struct Options {
     pub context_length: usize,
     /// How short texts are filled up.
     pub padding: Padding,
+    /// What is done to a text first.
+    pub cleaning: Cleaning,
 }
 
 /// Why a text has no tokens.
@@ -107,7 +123,11 @@ impl Tokenizer {
             text: text.to_owned(),
             reason: error.to_string(),
         };
-        let encoding = self.vocabulary.encode_fast(clean(text), true).map_err(failed)?;
+        let cleaned = match self.options.cleaning {
+            Cleaning::Clip => Cow::Owned(clean(text)),
+            Cleaning::None => Cow::Borrowed(text),
+        };
+        let encoding = self.vocabulary.encode_fast(cleaned, true).map_err(failed)?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
         let limit = self.options.context_length;
         if ids.len() > limit {

@@ -172,10 +172,10 @@ impl Model {
     /// [`ModelError`].
     pub fn text_side(&self) -> Result<TextSide, ModelError> {
         let (begun, manifest) = (Instant::now(), self.bundle.manifest());
-        let file = self.bundle.tokenizer()?;
-        let tokenizer = Tokenizer::from_json(&file.bytes, manifest.tokenizer)
+        let (words, file) = (self.bundle.words()?, self.bundle.tokenizer()?);
+        let tokenizer = Tokenizer::from_json(&file.bytes, words.tokenizer)
             .map_err(|source| ModelError::Vocabulary { path: file.path, source })?;
-        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
+        let (context, dim) = (words.tokenizer.context_length, manifest.embedding_dim);
         let (path, encoder) = if let Some(tower) = self.bundle.stored("text")? {
             let (path, layout, packed) = stored(tower)?;
             (path, TextEncoder::load_packed(&packed, layout, context, dim, &self.compute))
@@ -185,7 +185,7 @@ impl Model {
         };
         let encoder = encoder.map_err(|source| ModelError::Graph { path, source })?;
         log::info!("text side ready after {} ms", begun.elapsed().as_millis());
-        let (templates, scoring) = (manifest.templates.clone(), manifest.scoring);
+        let (templates, scoring) = (words.templates.clone(), manifest.scoring);
         Ok(TextSide { templates, scoring, tokenizer, encoder })
     }
 }
@@ -206,9 +206,10 @@ impl Model {
     /// # Errors
     /// [`PromptError`], which names the label.
     pub fn head(&self, labels: &LabelSet, cache: &mut PromptCache) -> Result<Built, PromptError> {
-        let manifest = self.bundle.manifest();
+        let (bundle, scoring) = (&self.bundle, self.bundle.manifest().scoring);
+        let words = bundle.words().map_err(|error| PromptError::TextSide(Box::new(error)))?;
         let mut text_side = LazyTextSide { model: self, side: None };
-        prompts::build_head(labels, &manifest.templates, cache, &mut text_side, manifest.scoring)
+        prompts::build_head(labels, &words.templates, cache, &mut text_side, scoring)
     }
 
     /// Writes the model as one file that starts at once: both towers lowered, their weights in the order
@@ -222,18 +223,22 @@ impl Model {
         if self.bundle.is_packed() {
             return Err(ModelError::IsPacked);
         }
+        let (size, dim) = (manifest.preprocess.image_size as usize, manifest.embedding_dim);
         let file = self.bundle.vision()?;
-        let size = manifest.preprocess.image_size as usize;
-        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
         let vision = ImageEncoder::pack(&file.bytes, size, dim, &self.compute, layout)
             .map_err(|source| ModelError::Graph { path: file.path, source })?;
-        let file = self.bundle.text()?;
-        let text = TextEncoder::pack(&file.bytes, context, dim, &self.compute, layout)
-            .map_err(|source| ModelError::Graph { path: file.path, source })?;
-        let towers = [("vision", &vision), ("text", &text)];
-        let towers =
-            towers.map(|(name, tower)| (name, [&*tower.graph, &*tower.ops, &*tower.weights]));
-        Ok(self.bundle.write_packed(path, kernel, towers)?)
+        let mut towers = vec![("vision", vision)];
+        if let Some(words) = &manifest.text {
+            let (file, context) = (self.bundle.text()?, words.tokenizer.context_length);
+            let text = TextEncoder::pack(&file.bytes, context, dim, &self.compute, layout)
+                .map_err(|source| ModelError::Graph { path: file.path, source })?;
+            towers.push(("text", text));
+        }
+        let towers: Vec<_> = towers
+            .iter()
+            .map(|(name, tower)| (*name, [&*tower.graph, &*tower.ops, &*tower.weights]))
+            .collect();
+        Ok(self.bundle.write_packed(path, kernel, &towers)?)
     }
 }
 
