@@ -49,6 +49,8 @@ pub enum Cleaning {
     /// As CLIP's own tokenizer does it: entities resolved twice, runs of whitespace to one space.
     #[default]
     Clip,
+    /// As `SigLIP`'s reference: as CLIP's, then `_` is a space, other ASCII punctuation goes, all in lower case.
+    Canonical,
     /// Nothing.
     None,
 }
@@ -114,6 +116,12 @@ impl Tokenizer {
         Ok(Self { vocabulary, options })
     }
 
+    /// The id of a token as the vocabulary spells it.
+    #[must_use]
+    pub fn token_id(&self, token: &str) -> Option<i64> {
+        self.vocabulary.token_to_id(token).map(i64::from)
+    }
+
     /// The ids of one text.
     ///
     /// # Errors
@@ -125,6 +133,7 @@ impl Tokenizer {
         };
         let cleaned = match self.options.cleaning {
             Cleaning::Clip => Cow::Owned(clean(text)),
+            Cleaning::Canonical => Cow::Owned(canonical(text)),
             Cleaning::None => Cow::Borrowed(text),
         };
         let encoding = self.vocabulary.encode_fast(cleaned, true).map_err(failed)?;
@@ -151,6 +160,12 @@ fn clean(text: &str) -> String {
     twice.split(is_python_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Plain words (`canonicalize_text` of `big_vision` and `OpenCLIP`).
+fn canonical(text: &str) -> String {
+    let words = clean(text).replace('_', " ").replace(|c: char| c.is_ascii_punctuation(), "");
+    words.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// What Python's `\s` matches in text: Unicode white space and the four ASCII separators.
 fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
@@ -158,7 +173,12 @@ fn is_python_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::{canonical, clean};
+
+    #[test]
+    fn canonical_texts_are_plain_words() {
+        assert_eq!(canonical(" A_photo of &quot;Dogs&quot;, two. "), "a photo of dogs two");
+    }
 
     #[test]
     fn cleaning_resolves_entities_twice_and_joins_words() {

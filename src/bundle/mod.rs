@@ -16,7 +16,7 @@ use packed::Packed;
 pub use packed::PackedError;
 
 /// Name of the manifest in a bundle.
-const MANIFEST: &str = "model.toml";
+pub(crate) const MANIFEST: &str = "model.toml";
 
 /// Largest `model.toml` that is read, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -33,6 +33,7 @@ const BUILT_IN: Option<Files> = Some(&[
     ("vision.onnx", include_bytes!("../../models/edgeclip-mini/vision.onnx")),
     ("text.onnx", include_bytes!("../../models/edgeclip-mini/text.onnx")),
     ("tokenizer.json", include_bytes!("../../models/edgeclip-mini/tokenizer.json")),
+    ("golden.safetensors", include_bytes!("../../models/edgeclip-mini/golden.safetensors")),
 ]);
 
 /// Why a bundle can't be used.

@@ -2,10 +2,12 @@
 
 mod appliance;
 mod eye;
+mod golden;
 mod lookout;
 mod options;
 mod profile;
 mod relabel;
+mod take_in;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -16,6 +18,7 @@ use crate::classify::{Scoring, ZeroShotHead};
 use crate::embedding::Embedding;
 use crate::encoder::{self, Compute, EncoderError, ImageEncoder, PackedTower, TextEncoder};
 use crate::gemm::Layout;
+use crate::import::ImportError;
 use crate::memory;
 use crate::preprocess::Preprocessor;
 use crate::prompts::{
@@ -24,9 +27,11 @@ use crate::prompts::{
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
 pub use appliance::{Appliance, Handle, Summary};
+pub use golden::{SAME_MIN, Verified};
 pub use options::{ModelOptions, Options};
 pub use profile::{FrameTimes, Profile};
 pub use relabel::LabelsOptions;
+pub use take_in::{TakenIn, take_in};
 
 /// Why a model can't be loaded or can't embed.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,34 @@ pub enum ModelError {
         kernel: String,
         /// Those that there are.
         known: String,
+    },
+    /// A published model can't be taken in.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// There is something where the bundle is to be.
+    #[error("{} is there already: remove it, or name another folder", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The golden embeddings can't be read.
+    #[error("{} is damaged or of another model: import the model anew", path.display())]
+    NoGolden {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tower gives something else than it gave when the bundle was made.
+    #[error(
+        "the {tower} tower computes something else than when the model was made (cosine {cosine:.4} on a known input, kernel {kernel}): the \
+         file or this machine's memory is damaged, or the kernel is wrong; edgeclip model verify says more"
+    )]
+    WrongEmbedding {
+        /// `image` or `text`.
+        tower: &'static str,
+        /// To the golden embedding.
+        cosine: f32,
+        /// The kernel that computed it.
+        kernel: &'static str,
     },
     /// A tower failed on an input.
     #[error(transparent)]
@@ -266,8 +299,10 @@ impl EncodePrompts for LazyTextSide<'_> {
         let side = match &mut self.side {
             Some(side) => side,
             none => {
-                let side = self.model.text_side();
-                none.insert(side.map_err(|error| PromptError::TextSide(Box::new(error)))?)
+                let failed = |error| PromptError::TextSide(Box::new(error));
+                let side = self.model.text_side().map_err(failed)?;
+                self.model.check_text(&side).map_err(failed)?;
+                none.insert(side)
             }
         };
         side.tower().encode(prompts, templates)

@@ -115,6 +115,13 @@ fn print(model: &Model, info: &Info) -> std::io::Result<()> {
                 report.depthwise
             )?;
         }
+        if report.four_bit > 0 {
+            let count = report.four_bit;
+            writeln!(
+                out,
+                "  {count} products came with weights of 4 bits, now int8 channel by channel"
+            )?;
+        }
         for left in &report.left {
             writeln!(out, "  in float: {} {}: {}", left.operator, left.name, left.reason)?;
         }
