@@ -6,6 +6,7 @@ mod classify;
 mod config;
 mod doctor;
 mod embed;
+mod label_choice;
 mod labels;
 mod model;
 mod pictures;
