@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
-use edgeclip::prompts::{LabelSet, LabelsError, built_in_set, read_labels};
+use edgeclip::prompts::{BuiltInSet, LabelSet, LabelsError, built_in_set, read_labels};
 
 /// One way to give labels excludes the others: they are the group `words`, which a command may require, or
 /// add a way of its own to.
@@ -34,7 +34,7 @@ impl LabelArguments {
         let set = if let Some(file) = &self.labels_file {
             read(file)?
         } else if let Some(name) = &self.label_set {
-            built_in_set(name).and_then(|set| set.parse()).context("--label-set")?
+            built_in_set(name).and_then(BuiltInSet::parse).context("--label-set")?
         } else if self.labels.is_empty() {
             return Ok(None);
         } else {

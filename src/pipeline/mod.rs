@@ -1,11 +1,13 @@
 //! The stages put together: the only file that names them all.
 
 mod appliance;
+mod candidates;
 mod eye;
 mod lookout;
 mod options;
 mod profile;
 mod relabel;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -24,9 +26,8 @@ use crate::prompts::{
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
 pub use appliance::{Appliance, Handle, Summary};
-pub use options::{ModelOptions, Options};
+pub use options::{LabelsOptions, ModelOptions, Options};
 pub use profile::{FrameTimes, Profile};
-pub use relabel::LabelsOptions;
 
 /// Why a model can't be loaded or can't embed.
 #[derive(Debug, thiserror::Error)]
