@@ -13,7 +13,7 @@ pub(crate) const PART_PREFIX: &str = ".edgeclip-";
 ///
 /// # Errors
 /// The file is then as it was.
-pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
     let mut part: NamedTempFile =

@@ -11,7 +11,7 @@ use edgeclip::pipeline::{Appliance, Handle, Options, Summary};
 use edgeclip::prompts::built_in_set;
 use toml::Value;
 
-use super::{Failure, ModelArguments, Outcome, Precision, say};
+use super::{ComputeArguments, Failure, ModelArguments, Outcome, Precision, say};
 
 /// Time that a clean stop has, pins and all.
 const STOP_MAX: Duration = Duration::from_secs(2);
@@ -103,7 +103,8 @@ impl Arguments {
 impl ModelArguments {
     /// What the command line sets of the configuration's model.
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Value)> {
-        let precision = match self.precision {
+        let ComputeArguments { precision, threads, cores, kernel } = &self.compute;
+        let precision = match precision {
             Precision::Auto => None,
             Precision::Float => Some("float"),
             Precision::Int8 => Some("int8"),
@@ -112,9 +113,9 @@ impl ModelArguments {
         let given = [
             ("model.path", self.model.as_deref().map(path)),
             ("model.precision", precision.map(|name| Value::String(name.to_owned()))),
-            ("model.threads", self.threads.map(|threads| Value::Integer(i64::from(threads)))),
-            ("model.cores", self.cores.as_ref().map(|cores| Value::String(cores.to_string()))),
-            ("model.kernel", self.kernel.as_ref().map(text)),
+            ("model.threads", threads.map(|threads| Value::Integer(i64::from(threads)))),
+            ("model.cores", cores.as_ref().map(|cores| Value::String(cores.to_string()))),
+            ("model.kernel", kernel.as_ref().map(text)),
         ];
         given.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
