@@ -54,7 +54,7 @@ pub(super) struct Arguments {
     models: Vec<PathBuf>,
     #[command(flatten)]
     compute: ComputeArguments,
-    /// Write predictions, confusion matrix, thresholds and embeddings into this folder
+    /// Write predictions, confusion matrix, thresholds and embeddings into this new folder
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
     /// Print one JSON object

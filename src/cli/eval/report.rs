@@ -26,10 +26,17 @@ pub(super) struct Report {
 }
 
 impl Report {
-    /// Makes the folder, so that a place that can't be written to shows before the work.
+    /// Makes the folder, so that a place that can't be written to shows before the work. What another run left in
+    /// one would be taken for this run's.
     pub(super) fn create(folder: &Path) -> Result<Self, Failure> {
-        let made = fs::create_dir_all(folder);
-        made.map_err(|error| Failure::Usage(anyhow!("--report {}: {error}", folder.display())))?;
+        let name = folder.display();
+        let listed = fs::create_dir_all(folder).and_then(|()| fs::read_dir(folder));
+        let mut listed =
+            listed.map_err(|error| Failure::Usage(anyhow!("--report {name}: {error}")))?;
+        if listed.next().is_some() {
+            let full = anyhow!("--report {name}: is not empty: name a new folder");
+            return Err(Failure::Usage(full));
+        }
         Ok(Self { folder: folder.to_owned(), rows: 0 })
     }
 
@@ -78,7 +85,7 @@ impl Report {
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    disk::replace(path, bytes).with_context(|| format!("{}: can't be written", path.display()))
+    disk::publish(path, bytes).with_context(|| format!("{}: can't be written", path.display()))
 }
 
 /// A line for each picture, in the order of `embeddings.npy`.

@@ -43,8 +43,8 @@ pub(super) fn print(answer: &Answer<'_>) -> io::Result<()> {
 pub(super) fn markdown(answer: &Answer<'_>) -> String {
     let mut text = format!("# Evaluation\n\n{}\n\n{}", opening(answer), rows(answer).markdown());
     text.push_str("\nECE: expected calibration error, 15 bins. enter: the threshold with the best F1 of the label against all others, on the scores that `edgeclip run` gives.\n");
-    for row in answer.rows {
-        text.push_str(&format!("\n## {}, {}, {}\n\n", row.name, row.labels, row.head));
+    for (number, row) in (1..).zip(answer.rows) {
+        text.push_str(&format!("\n## {number}. {}, {}, {}\n\n", row.name, row.labels, row.head));
         if let [template] = row.templates.as_slice() {
             text.push_str(&format!("Template: \"{template}\"\n\n"));
         }
@@ -126,7 +126,7 @@ fn labels(labels: Vec<&LabelRow>) -> Table {
         ]
     };
     Table {
-        titles: vec!["label", "pictures", "recall", "precision", "best F1", "at enter"],
+        titles: vec!["label", "pictures", "recall", "precision", "best F1", "enter"],
         lines: labels.into_iter().map(line).collect(),
     }
 }
