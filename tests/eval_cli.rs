@@ -75,9 +75,7 @@ fn a_list_says_the_same_as_a_folder() {
     let folder = cards();
     let mut list = "\u{feff}Label,note,PATH\n".to_owned();
     for (class, label) in [("a_cat", "Cat"), ("a_dog", "a dog"), ("the_word_STOP", "word stop")] {
-        list.extend(
-            (0..4).map(|number| format!("{label}, \"x, y\" ,cards/{class}/{number}.jpg\n")),
-        );
+        list.extend((0..4).map(|number| format!("{label} ,\"x, y\",cards/{class}/{number}.jpg\n")));
     }
     write(&folder, "list.CSV", &list);
     write(&folder, "labels.txt", "a cat\na dog\nthe word STOP\nthe sea\n");

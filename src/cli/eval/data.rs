@@ -14,7 +14,7 @@ use crate::cli::say;
 /// Most pictures of an evaluation.
 const SAMPLES_MAX: usize = 1_000_000;
 /// Largest list that is read, in bytes.
-const LIST_BYTES_MAX: u64 = 256 << 20;
+const LIST_BYTES_MAX: u64 = 64 << 20;
 
 /// Everything that is to be judged.
 #[derive(Default)]
@@ -119,9 +119,13 @@ impl Data {
         if bytes > LIST_BYTES_MAX {
             bail!("{name} has {bytes} bytes, the limit is {LIST_BYTES_MAX}");
         }
-        let reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(list);
-        let mut reader = reader.with_context(|| name.to_string())?;
-        let wrong = |error: csv::Error| anyhow!("{name}: {}", csv_reason(&error));
+        let text = fs::read(list).with_context(|| name.to_string())?;
+        let mut reader =
+            csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_slice());
+        let wrong = |error: csv::Error| {
+            let line = line_of(&text, error.position());
+            anyhow!("{name}: line {line}: {}", csv_reason(&error))
+        };
         let header = reader.headers().map_err(wrong)?.clone();
         let column = |wanted: &str| {
             let is_wanted =
@@ -135,9 +139,11 @@ impl Data {
         let before = self.samples.len();
         for record in reader.records() {
             let record = record.map_err(wrong)?;
-            let line = record.position().map_or(0, csv::Position::line);
             let field = |at: usize, title: &str| match record.get(at) {
-                Some("") | None => Err(anyhow!("{name}: line {line}: the {title} is empty")),
+                Some("") | None => {
+                    let line = line_of(&text, record.position());
+                    Err(anyhow!("{name}: line {line}: the {title} is empty"))
+                }
                 Some(text) => Ok(text),
             };
             let (path, label) = (field(path_at, "path")?, field(label_at, "label")?);
@@ -160,18 +166,21 @@ impl Data {
     }
 }
 
-/// What is wrong with a list, with its line.
+/// The line, from 1, where a record begins. The reader's own count stands before empty lines that it skips.
+fn line_of(text: &[u8], position: Option<&csv::Position>) -> usize {
+    let at = position.map_or(0, |position| position.byte() as usize).min(text.len());
+    let empty = text[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    1 + text[..at + empty].iter().filter(|byte| **byte == b'\n').count()
+}
+
+/// What is wrong with a list, and the way out.
 fn csv_reason(error: &csv::Error) -> String {
-    let line = error.position().map_or(String::new(), |at| format!("line {}: ", at.line()));
     match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-            format!(
-                "{line}{len} fields, the first line has {expected_len}: put a path with a comma in quotes"
-            )
-        }
-        csv::ErrorKind::Utf8 { .. } => format!("{line}not UTF-8 text: save the file as UTF-8"),
-        csv::ErrorKind::Io(error) => error.to_string(),
-        _ => format!("{line}{error}"),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
+            "{len} fields, the first line has {expected_len}: put a path with a comma in quotes"
+        ),
+        csv::ErrorKind::Utf8 { .. } => "not UTF-8 text: save the file as UTF-8".to_owned(),
+        _ => error.to_string(),
     }
 }
 
