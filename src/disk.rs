@@ -17,7 +17,8 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     replace_with(tempfile::Builder::new().prefix(PART_PREFIX), path, bytes)
 }
 
-/// As [`replace`], for a file that goes to others: with the rights that any new file gets, not only the user's own.
+/// As the crate's own files are replaced, for one that goes to others: with the rights that any new file gets, not
+/// only the user's own.
 ///
 /// # Errors
 /// The file is then as it was.

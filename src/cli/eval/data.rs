@@ -170,7 +170,7 @@ impl Data {
 fn line_of(text: &[u8], position: Option<&csv::Position>) -> usize {
     let at = position.map_or(0, |position| position.byte() as usize).min(text.len());
     let empty = text[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    1 + text[..at + empty].iter().filter(|byte| **byte == b'\n').count()
+    text[..at + empty].split(|byte| *byte == b'\n').count()
 }
 
 /// What is wrong with a list, and the way out.
