@@ -53,7 +53,10 @@ fn head<'a>(
     // The larger set first: the cache then has every prompt of the other.
     let running = model.head(&set.clone().with_bank(), cache)?.head;
     let head = model.head(&set, cache)?.head;
-    let templates = set.templates().unwrap_or(&model.bundle().manifest().templates);
+    let templates = match set.templates() {
+        Some(own) => own,
+        None => &model.bundle().words().map_err(anyhow::Error::from)?.templates,
+    };
     let templates = templates.iter().map(ToString::to_string).collect();
     Ok(ZeroShot { candidate, set, templates, head, running })
 }
