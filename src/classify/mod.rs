@@ -14,7 +14,7 @@ pub use event::{Event, NONE, Transition};
 pub use smooth::{Smoothing, WINDOW_FRAMES_MAX};
 
 /// How a model turns logits into scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScoreKind {
     /// Labels and background compete, and the scores of all sum to 1 (CLIP).
@@ -102,6 +102,18 @@ impl ZeroShotHead {
     #[must_use]
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.labels.iter().map(|label| label.name.as_str())
+    }
+
+    /// The labels' directions, in their order.
+    #[must_use]
+    pub fn labels(&self) -> &[LabelDirection] {
+        &self.labels
+    }
+
+    /// What takes part and is not shown.
+    #[must_use]
+    pub fn background(&self) -> &[Embedding] {
+        &self.background
     }
 
     /// Whether labels exclude each other.
