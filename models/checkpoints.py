@@ -89,8 +89,7 @@ def from_transformers(model: nn.Module) -> Model:
         # What its preprocessor cuts out, of patches of 14: positions are resized from image_size to it.
         return Model(model, fixed_positions(model, 16 * config.patch_size))
     size, vocabulary = config.vision_config.image_size, config.text_config.vocab_size
-    bias = getattr(model, "logit_bias", None)
-    scores = {"logit_scale": model.logit_scale.exp().item(), "logit_bias": 0.0 if bias is None else bias.item()}
+    scores = trained_scores(model)
     if kind == "siglip":
         outputs, ids = ("last_hidden_state", "pooler_output"), token_ids(config.text_config.max_position_embeddings, vocabulary)
         vision = graph(model.vision_model, hidden_and_pooled, pixels(size), outputs)
@@ -147,8 +146,14 @@ def from_open_clip(model: nn.Module, vocabulary: int, context: int) -> Model:
     size = model.visual.image_size
     vision = graph(model.visual, lambda visual, x: visual(x), pixels(size if isinstance(size, int) else size[0]), ("image_embeds",))
     text = graph(model, lambda model, ids: model.encode_text(ids), token_ids(context, vocabulary), ("text_embeds",), length_free=False)
+    return Model(model, vision, text, scores=trained_scores(model))
+
+
+def trained_scores(model: nn.Module) -> dict[str, float]:
+    """exp of the temperature, and the bias of models whose scores are sigmoids."""
+    scores = {"logit_scale": model.logit_scale.exp().item()}
     bias = getattr(model, "logit_bias", None)
-    return Model(model, vision, text, scores={"logit_scale": model.logit_scale.exp().item(), "logit_bias": 0.0 if bias is None else bias.item()})
+    return scores if bias is None else {**scores, "logit_bias": bias.item()}
 
 
 def load(folder: Path) -> Model:

@@ -114,11 +114,11 @@ def copy_configs(checkpoint: Path, out: Path) -> None:
 
 
 def write_scores(out: Path, scores: dict[str, float]) -> None:
-    """The trained temperature and bias, which graphs of single towers lack, as `edgeclip` in the folder's configuration."""
+    """The trained scale (already the exponential) and bias at the top of the folder's configuration: graphs of single towers lack them, and the library's own keys say but what training began with."""
     for name in ("config.json", "open_clip_config.json"):
         if scores and (out / name).exists():
             config = json.loads((out / name).read_text())
-            (out / name).write_text(json.dumps({**config, "edgeclip": scores}, indent=2) + "\n")
+            vocabularies.write_json(out / name, {**config, **scores})
 
 
 def shrunk(preprocessor: dict, image_size: int, narrow_size: int) -> dict:
@@ -161,6 +161,8 @@ def export_random(name: str, out: Path, narrow: bool = False, exporter: str | No
     if family.kind != "open_clip":
         model.source.config.architectures = [type(model.source).__name__]
         model.source.config.save_pretrained(out)
+    if not joint:
+        write_scores(out, model.scores)
     write_graphs(model, out, exporter or family.exporter, joint)
     return model
 
@@ -169,7 +171,8 @@ def export_checkpoint(checkpoint: Path, out: Path, exporter: str = "torchscript"
     """The folder of a trained model."""
     model = load(checkpoint)
     copy_configs(checkpoint, out)
-    write_scores(out, model.scores)
+    if not joint:
+        write_scores(out, model.scores)
     write_graphs(model, out, exporter, joint)
     return model
 

@@ -63,7 +63,7 @@ def clip_config(width: int, layers: int, patch: int, text_width: int, text_layer
     }  # fmt: skip
 
 
-def narrow_towers(size: int, patch: int, layers: int = 2, vocabulary: int = 576, dim: int | None = 24) -> dict:
+def narrow_towers(size: int, patch: int, layers: int = 1, vocabulary: int = 576, dim: int | None = 24) -> dict:
     """Values of a configuration file of transformers with two towers."""
     shared = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": layers, "num_attention_heads": 2} | ({"projection_dim": dim} if dim else {})
     top = {"projection_dim": dim} if dim else {}
@@ -106,7 +106,7 @@ CLIP_CFG = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "res
 MOBILECLIP_CFG = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "interpolation": "bilinear", "resize_mode": "shortest"}
 SIGLIP_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "max_position_embeddings": 64}
 SIGLIP_VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "patch_size": 16}
-NARROW_TEXT = {"width": 32, "heads": 2, "layers": 2, "vocab_size": 576}
+NARROW_TEXT = {"width": 32, "heads": 2, "layers": 1, "vocab_size": 576}
 
 
 def clip(source: str, config: dict, narrow: dict, exporter: str = "optimum") -> Family:
@@ -173,7 +173,7 @@ FAMILIES = {
                                                    "hidden_act": "gelu", "max_position_embeddings": 512, "type_vocab_size": 2, "layer_norm_eps": 1e-12},
             "vision_config": {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "patch_size": 16, "projection_dim": 512},
         },
-        narrow_towers(32, 8, vocabulary=300) | {"text_config": {**narrow_towers(32, 8, vocabulary=300)["text_config"], "max_position_embeddings": 52}},
+        narrow_towers(32, 8, 2, 300) | {"text_config": {**narrow_towers(32, 8, 2, 300)["text_config"], "max_position_embeddings": 52}},
         CHINESE_PREPROCESSOR, "chinese_clip", 300, pad="[PAD]",
     ),
     "dinov2-small": Family(

@@ -10,6 +10,8 @@ SEED = 1
 # Weights this much wider than what keeps activations as they are: with less, the residual path drowns
 # what a picture adds to it, and all pictures have one embedding.
 GAIN = 1.8
+# What a branch is worth beside its residual, where a tower scales it: training begins with 1e-5 (timm's FastViT).
+LAYER_SCALE = 0.3
 # Deviations of the embeddings of words, and of positions and pooling tokens, which all inputs share.
 TOKEN, POSITION = 0.5, 0.1
 # Directions that are damped in the last layers at a time, and how often.
@@ -38,7 +40,9 @@ def randomise(tower: nn.Module) -> None:
         narrow = parameter.squeeze().ndim < 2
         if name.endswith(("logit_scale", "logit_bias")):
             continue
-        if not name.endswith("bias") and (id(parameter) in norms or narrow and any(word in name for word in ("gamma", "layer_scale", "lambda"))):
+        if narrow and any(word in name for word in ("gamma", "layer_scale", "lambda")):
+            parameter.copy_(LAYER_SCALE * (1 + 0.2 * values))
+        elif not name.endswith("bias") and id(parameter) in norms:
             parameter.copy_(1 + 0.2 * values)
         elif any(word in name for word in ("pos", "type", "cls_token", "class_emb")):
             parameter.copy_(POSITION * values)

@@ -1,0 +1,192 @@
+"""Make tests/data/families: narrow versions of published families, as their repositories are laid out, with goldens.
+
+Run from the repository root, after models/ has changed: python tests/golden/families.py [NAME ...]
+
+Each folder is what `models/export.py --random FAMILY --narrow` writes. Its golden.json holds the embeddings of six pictures
+and six texts by ONNX Runtime on the folder's own graphs, L2-normalised; pictures and texts are prepared by the library that
+the family comes from: transformers' image processors on Pillow and its tokenizers, or open_clip's transform and tokenizer.
+Needs models/requirements.txt.
+"""
+
+import gzip
+import json
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import open_clip
+from PIL import Image
+from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerFast, SiglipTokenizer
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "models"))
+from export import export_random, outside, quiet  # noqa: E402
+from families import FAMILIES, Family  # noqa: E402
+from variants import write_variant  # noqa: E402
+
+OUT = Path("tests/data/families")
+# Width and height; squares are what no camera gives.
+SIZES = ((75, 41), (37, 66), (81, 60), (48, 85), (64, 49), (53, 45))
+# Blotches along the longer side, and red, green and blue between 0 and 1.
+LOOKS = ((2, (0.9, 0.2, 0.1)), (5, (0.1, 0.3, 0.9)), (3, (0.2, 0.8, 0.2)), (9, (0.9, 0.9, 0.3)), (6, (0.1, 0.1, 0.1)), (4, (0.8, 0.4, 0.9)))
+TEXTS = ["a photo of a cat", "it's 3 green apples, on a table!", "Wooden BOAT", "the café near the old bridge", "striped umbrella", "seven zebras & a very large yellow train in the desert"]
+CHINESE_TEXTS = ["一张猫的照片", "绿色的苹果在桌子上", "a red bus", "旧的火车", "3只鸟,2024年", "白色的房子和黄色的花,小自行车"]
+# Largest cosine between two different pictures, or texts, that still shows a mistake.
+ALIKE_MAX = 0.9
+DIGITS = 7
+
+
+@dataclass(frozen=True)
+class Made:
+    """A folder: the family it is of, and how its graphs are written."""
+
+    family: str
+    exporter: str | None = None
+    joint: bool = False
+    # The only graphs that are kept, of models/variants.py.
+    variant: str | None = None
+    external: bool = False
+
+
+FOLDERS = {
+    "clip-vit": Made("clip-vit-b-32"),
+    "clip-vit-joint": Made("clip-vit-b-16", "optimum", joint=True),
+    "siglip": Made("siglip-base-16-224", joint=True),
+    "openclip-vit": Made("openclip-vit-b-32", "torchscript"),
+    "chinese-clip": Made("chinese-clip-base-16"),
+    "dinov2": Made("dinov2-small"),
+}  # fmt: skip
+
+
+def picture(size: tuple[int, int], blotches: int, colour: tuple[float, ...], seed: int) -> Image.Image:
+    """Coloured blotches on one colour."""
+    width, height = size
+    chance = np.random.default_rng(seed)
+    small = chance.normal(0, 0.3, (max(2, blotches * height // max(size)), max(2, blotches * width // max(size)), 3)) + colour
+    return Image.fromarray((small.clip(0, 1) * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
+
+
+def pictures() -> list[Image.Image]:
+    folder = OUT / "pictures"
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / f"{index}.png" for index in range(len(SIZES))]
+    for index, (file, size, (blotches, colour)) in enumerate(zip(files, SIZES, LOOKS)):
+        picture(size, blotches, colour, index).save(file, optimize=True)
+    return [Image.open(file).convert("RGB") for file in files]
+
+
+def pixel_values(folder: Path) -> np.ndarray:
+    """[6, 3, size, size], as the family's library makes them."""
+    config = folder / "open_clip_config.json"
+    if not config.exists():
+        processor = AutoImageProcessor.from_pretrained(folder, use_fast=False)
+        return processor(pictures(), return_tensors="np")["pixel_values"]
+    config = json.loads(config.read_text())
+    cfg = config["preprocess_cfg"]
+    transform = open_clip.image_transform(config["model_cfg"]["vision_cfg"]["image_size"], False, cfg["mean"], cfg["std"], cfg["resize_mode"], cfg["interpolation"])
+    return np.stack([transform(one).numpy() for one in pictures()])
+
+
+def tokens(folder: Path, family: Family, texts: list[str]) -> dict[str, np.ndarray]:
+    """Inputs of the text tower, [6, tokens], as the family's library makes them."""
+    if (folder / "open_clip_config.json").exists():
+        return {"input_ids": open_clip_tokens(folder, family, texts)}
+    padding = {"padding": "max_length", "max_length": family.text_length, "truncation": True} if family.text_length else {"padding": True}
+    if family.vocabulary != "siglip":
+        return dict(AutoTokenizer.from_pretrained(folder)(texts, return_tensors="np", **padding))
+    fast = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="</s>", eos_token="</s>", unk_token="<unk>")
+    made = dict(fast(texts, return_tensors="np", return_token_type_ids=False, return_attention_mask=False, **padding))
+    slow = SiglipTokenizer(str(folder / "spiece.model"))(texts, return_tensors="np", return_attention_mask=False, **padding)
+    assert (made["input_ids"] == slow["input_ids"]).all(), "the fast tokenizer differs from transformers' own slow one"
+    return made
+
+
+def open_clip_tokens(folder: Path, family: Family, texts: list[str]) -> np.ndarray:
+    """By open_clip's own tokenizer, from the merges of the folder's tokenizer.json."""
+    merges = json.loads((folder / "tokenizer.json").read_text())["model"]["merges"]
+    lines = ["#version: 0.2", *(merge if isinstance(merge, str) else " ".join(merge) for merge in merges)]
+    with tempfile.NamedTemporaryFile(suffix=".txt.gz") as file:
+        file.write(gzip.compress("\n".join(lines).encode()))
+        file.flush()
+        tokenizer = open_clip.tokenizer.SimpleTokenizer(file.name, context_length=family.text_length)
+    return tokenizer(texts).numpy()
+
+
+def run(file: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(file)
+    wanted = {port.name: inputs[port.name] for port in session.get_inputs()}
+    return dict(zip((port.name for port in session.get_outputs()), session.run(None, wanted)))
+
+
+def embedding(outputs: dict[str, np.ndarray], *names: str) -> np.ndarray:
+    """The first of these outputs that is there, of unit length."""
+    rows = next(outputs[name] for name in names if name in outputs)
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def alike(rows: np.ndarray) -> float:
+    return float((rows @ rows.T - 2 * np.eye(len(rows))).max())
+
+
+def golden(folder: Path, family: Family) -> dict:
+    """What golden.json holds."""
+    texts = CHINESE_TEXTS if family.vocabulary == "chinese_clip" else TEXTS
+    texts = [text.lower() for text in texts] if family.vocabulary == "gemma" else texts
+    inputs = {"pixel_values": pixel_values(folder)} | (tokens(folder, family, texts) if family.vocabulary else {})
+    onnx, config = folder / "onnx", folder / "config.json"
+    joint = next(onnx.glob("model*.onnx"), None)
+    if family.vocabulary is None:
+        return {"texts": [], "input_ids": [], "image_embeds": embedding(run(joint, inputs), "pooler_output"), "text_embeds": []}
+    if joint:
+        outputs = run(joint, inputs)
+        image, text = embedding(outputs, "image_embeds"), embedding(outputs, "text_embeds")
+        # Scale and bias, as the graph's own products show them.
+        scale, bias = np.polyfit((image @ text.T).ravel(), outputs["logits_per_image"].ravel(), 1)
+    else:
+        image = embedding(run(next(onnx.glob("vision_model*.onnx")), inputs), "image_embeds", "pooler_output")
+        text = embedding(run(next(onnx.glob("text_model*.onnx")), inputs), "text_embeds", "pooler_output")
+        config = json.loads((config if config.exists() else folder / "open_clip_config.json").read_text())
+        scale, bias = config["logit_scale"], config.get("logit_bias", 0.0)
+    made = {"texts": texts, "input_ids": inputs["input_ids"].tolist(), "image_embeds": image, "text_embeds": text}
+    score = "sigmoid" if family.kind == "siglip" else "softmax"
+    return {**made, "logit_scale": round(float(scale), 3), "logit_bias": round(float(bias), 3), "score": score}
+
+
+def write_golden(folder: Path, family: Family) -> None:
+    made = golden(folder, family)
+    for key in ("image_embeds", "text_embeds"):
+        if len(made[key]):
+            largest = alike(made[key])
+            print(f"{folder.name}: {key}: largest cosine between two: {largest:.3f}", flush=True)
+            assert largest < ALIKE_MAX, f"{folder.name}: {key} are too alike to show a mistake"
+            made[key] = [[round(float(value), DIGITS) for value in row] for row in made[key]]
+    lines = ",\n".join(f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in made.items())
+    (folder / "golden.json").write_text(f"{{\n{lines}\n}}\n")
+
+
+def make(name: str, made: Made) -> None:
+    """One folder with its golden."""
+    folder, family = OUT / name, FAMILIES[made.family]
+    shutil.rmtree(folder, ignore_errors=True)
+    export_random(made.family, folder, narrow=True, exporter=made.exporter, joint=made.joint)
+    for file in sorted((folder / "onnx").glob("*.onnx")):
+        if made.variant:
+            write_variant(file, made.variant)
+            file.unlink()
+        elif made.external:
+            outside(file)
+    write_golden(folder, family)
+    (folder / "spiece.model").unlink(missing_ok=True)
+
+
+def main() -> None:
+    quiet()
+    for name in sys.argv[1:] or FOLDERS:
+        make(name, FOLDERS[name])
+
+
+if __name__ == "__main__":
+    main()
