@@ -87,10 +87,10 @@ def write_graphs(model: Model, out: Path, exporter: str, joint: bool) -> None:
     if exporter == "optimum":
         by_optimum(model, folder, joint)
         return
-    graphs = {"model": model.joint} if joint else {"vision_model": model.vision, "text_model": model.text}
+    alone = model.vision if model.text is None else model.joint
+    graphs = {"model": alone} if joint or model.text is None else {"vision_model": model.vision, "text_model": model.text}
     for name, graph in graphs.items():
-        if graph:
-            to_graph(graph, folder / f"{name}.onnx", exporter)
+        to_graph(graph, folder / f"{name}.onnx", exporter)
 
 
 def outside(file: Path) -> None:

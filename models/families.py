@@ -106,7 +106,7 @@ CLIP_CFG = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "res
 MOBILECLIP_CFG = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "interpolation": "bilinear", "resize_mode": "shortest"}
 SIGLIP_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "max_position_embeddings": 64}
 SIGLIP_VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "patch_size": 16}
-NARROW_TEXT = {"width": 32, "heads": 2, "layers": 1, "vocab_size": 576}
+NARROW_TEXT = {"width": 32, "heads": 2, "layers": 2, "vocab_size": 576}
 
 
 def clip(source: str, config: dict, narrow: dict, exporter: str = "optimum") -> Family:

@@ -58,6 +58,26 @@ FOLDERS = {
     "openclip-vit": Made("openclip-vit-b-32", "torchscript"),
     "chinese-clip": Made("chinese-clip-base-16"),
     "dinov2": Made("dinov2-small"),
+    "rn50": Made("clip-rn50"),
+    "mobileclip-s1": Made("mobileclip-s1"),
+    "mobileclip-s2": Made("mobileclip-s2"),
+    "mobileclip-b": Made("mobileclip-b"),
+    "mobileclip2-s0": Made("mobileclip2-s0"),
+    "mobileclip2-b": Made("mobileclip2-b"),
+    "tinyclip": Made("tinyclip-8m-16"),
+    "siglip2": Made("siglip2-base-16-224"),
+    "clip-vit-fp16": Made("clip-vit-b-32", "torchscript", variant="fp16"),
+    "clip-vit-quantized": Made("clip-vit-b-32", "torchscript", variant="quantized"),
+    "clip-vit-uint8": Made("clip-vit-b-32", "torchscript", variant="uint8"),
+    "clip-vit-q4": Made("clip-vit-b-32", "torchscript", variant="q4"),
+    "clip-vit-q4f16": Made("clip-vit-b-32", "torchscript", variant="q4f16"),
+    "clip-vit-external": Made("clip-vit-b-32", "torchscript", external=True),
+    "clip-vit-dynamo": Made("clip-vit-b-32", "dynamo"),
+    "siglip-fp16": Made("siglip-base-16-224", "torchscript", variant="fp16"),
+    "siglip-quantized": Made("siglip-base-16-224", "torchscript", variant="quantized"),
+    "siglip-q4": Made("siglip-base-16-224", "torchscript", variant="q4"),
+    "siglip-external": Made("siglip-base-16-224", joint=True, external=True),
+    "siglip-dynamo": Made("siglip-base-16-224", "dynamo"),
 }  # fmt: skip
 
 
@@ -152,7 +172,7 @@ def golden(folder: Path, family: Family) -> dict:
         scale, bias = config["logit_scale"], config.get("logit_bias", 0.0)
     made = {"texts": texts, "input_ids": inputs["input_ids"].tolist(), "image_embeds": image, "text_embeds": text}
     score = "sigmoid" if family.kind == "siglip" else "softmax"
-    return {**made, "logit_scale": round(float(scale), 3), "logit_bias": round(float(bias), 3), "score": score}
+    return {**made, "logit_scale": round(float(scale), 3), "logit_bias": round(float(bias), 3) + 0.0, "score": score}
 
 
 def write_golden(folder: Path, family: Family) -> None:
