@@ -242,10 +242,10 @@ def last_layers(model: nn.Module, kind: str, side: str) -> list[tuple[Tensor | N
     return [(layer.weight, layer.bias)]
 
 
-def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None) -> Model:
+def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: int = random_weights.SEED) -> Model:
     """The family with seeded random weights. Fails where two pictures, or two texts, come out alike."""
     source = build(family, narrow)
-    random_weights.randomise(source)
+    random_weights.randomise(source, seed)
     if family.kind == "open_clip":
         config = open_clip_config(family, narrow)
         random_weights.settle(source, lambda: source.visual(random_weights.pictures(SETTLED, config["vision_cfg"]["image_size"])))
@@ -261,5 +261,5 @@ def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None) -> Mod
         alike = random_weights.alike(embeddings(tower, compared))
         print(f"{side}: largest cosine between two of {COMPARED}: {alike:.3f}", flush=True)
         if not alike < random_weights.ALIKE_MAX:
-            raise SystemExit(f"{side}: random weights don't tell inputs apart")
+            raise SystemExit(f"{side}: weights of seed {seed} don't tell inputs apart: take another --seed")
     return model

@@ -26,6 +26,7 @@ from transformers import AutoTokenizer
 import vocabularies
 from checkpoints import Graph, Model, load, open_clip_config, randomised
 from families import FAMILIES, Family, merged
+from random_weights import SEED
 from variants import VARIANTS, write_variant
 
 EXPORTERS = ("torchscript", "dynamo", "optimum")
@@ -154,10 +155,10 @@ def write_configs(family: Family, out: Path, narrow: bool, tokenizer: Path | Non
     return Tokenizer.from_file(str(out / "tokenizer.json"))
 
 
-def export_random(name: str, out: Path, narrow: bool = False, exporter: str | None = None, joint: bool = False, tokenizer: Path | None = None) -> Model:
+def export_random(name: str, out: Path, narrow: bool = False, exporter: str | None = None, joint: bool = False, tokenizer: Path | None = None, seed: int = SEED) -> Model:
     """A family's folder with random weights."""
     family = FAMILIES[name]
-    model = randomised(family, narrow, write_configs(family, out, narrow, tokenizer))
+    model = randomised(family, narrow, write_configs(family, out, narrow, tokenizer), seed)
     if family.kind != "open_clip":
         model.source.config.architectures = [type(model.source).__name__]
         model.source.config.save_pretrained(out)
@@ -183,6 +184,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--random", choices=FAMILIES, metavar="FAMILY", help=f"random weights in the shape of one of {', '.join(FAMILIES)}")
     parser.add_argument("--narrow", action="store_true", help="with --random: the same graph, with few layers and channels")
+    parser.add_argument("--seed", type=int, default=SEED, help="with --random: of the weights [default: %(default)s]")
     parser.add_argument("--tokenizer", type=Path, help="with --random: CLIP's own tokenizer.json, of 49,408 entries [default: a small one, trained here]")
     parser.add_argument("--exporter", choices=EXPORTERS, help="[default: torchscript, or what the family's published graphs are made by]")
     parser.add_argument("--joint", action="store_true", help="both towers in one file")
@@ -195,7 +197,7 @@ def main() -> None:
         parser.error("either CHECKPOINT and OUT, or --random FAMILY and OUT")
     quiet()
     if args.random:
-        export_random(args.random, args.out, args.narrow, args.exporter, args.joint, args.tokenizer)
+        export_random(args.random, args.out, args.narrow, args.exporter, args.joint, args.tokenizer, args.seed)
     else:
         export_checkpoint(args.checkpoint, args.out, args.exporter or "torchscript", args.joint)
     files = sorted((args.out / "onnx").glob("*.onnx"))

@@ -30,9 +30,9 @@ def pictures(count: int, size: int, seed: int = SEED) -> Tensor:
 
 
 @torch.no_grad()
-def randomise(tower: nn.Module) -> None:
+def randomise(tower: nn.Module, seed: int = SEED) -> None:
     """Normal weights by their fan-in; gains, biases and layer scales near what trained ones are."""
-    noise = torch.Generator().manual_seed(SEED)
+    noise = torch.Generator().manual_seed(seed)
     norms = {id(parameter) for module in tower.modules() if isinstance(module, NORMS) for parameter in module.parameters(recurse=False)}
     tables = {id(module.weight) for module in tower.modules() if isinstance(module, nn.Embedding)}
     for name, parameter in tower.named_parameters():
