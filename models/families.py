@@ -106,7 +106,7 @@ CLIP_CFG = {"mean": CLIP_MEAN, "std": CLIP_STD, "interpolation": "bicubic", "res
 MOBILECLIP_CFG = {"mean": [0.0, 0.0, 0.0], "std": [1.0, 1.0, 1.0], "interpolation": "bilinear", "resize_mode": "shortest"}
 SIGLIP_TEXT = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "max_position_embeddings": 64}
 SIGLIP_VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12, "image_size": 224, "patch_size": 16}
-NARROW_TEXT = {"width": 32, "heads": 2, "layers": 2, "vocab_size": 576}
+NARROW_TEXT = {"width": 32, "heads": 2, "layers": 2, "mlp_ratio": 2.0, "vocab_size": 576}
 
 
 def clip(source: str, config: dict, narrow: dict, exporter: str = "optimum") -> Family:
@@ -135,7 +135,7 @@ OPENAI = "openai/{}, config.json and preprocessor_config.json; Radford et al. 20
 TINYCLIP = "github.com/microsoft/Cream, TinyCLIP/src/open_clip/model_configs/TinyCLIP-{}.json; layout of wkcn/TinyCLIP-{}"
 
 FAMILIES = {
-    "clip-vit-b-32": clip(OPENAI.format("clip-vit-base-patch32"), clip_config(768, 12, 32, 512, 12, 512), narrow_towers(32, 16)),
+    "clip-vit-b-32": clip(OPENAI.format("clip-vit-base-patch32"), clip_config(768, 12, 32, 512, 12, 512), narrow_towers(32, 8)),
     "clip-vit-b-16": clip(OPENAI.format("clip-vit-base-patch16"), clip_config(768, 12, 16, 512, 12, 512), narrow_towers(32, 8), "dynamo"),
     "clip-vit-l-14": clip(OPENAI.format("clip-vit-large-patch14"), clip_config(1024, 24, 14, 768, 12, 768), narrow_towers(28, 7), "torchscript"),
     "clip-vit-l-14-336": clip(OPENAI.format("clip-vit-large-patch14-336"), clip_config(1024, 24, 14, 768, 12, 768, size=336), narrow_towers(42, 7), "torchscript"),
@@ -151,7 +151,7 @@ FAMILIES = {
     ),
     "tinyclip-8m-16": clip(TINYCLIP.format("ViT-8M-16-Text-3M", "ViT-8M-16-Text-3M-YFCC15M"), clip_config(256, 10, 16, 256, 3, 512, "gelu"), narrow_towers(32, 8)),
     "tinyclip-39m-16": clip(TINYCLIP.format("ViT-39M-16-Text-19M", "ViT-39M-16-Text-19M-YFCC15M"), clip_config(512, 12, 16, 512, 6, 512, "gelu"), narrow_towers(32, 8), "torchscript"),
-    "tinyclip-61m-32": clip(TINYCLIP.format("ViT-61M-32-Text-29M", "ViT-61M-32-Text-29M-LAION400M"), clip_config(640, 12, 32, 512, 9, 512, "gelu"), narrow_towers(32, 16), "dynamo"),
+    "tinyclip-61m-32": clip(TINYCLIP.format("ViT-61M-32-Text-29M", "ViT-61M-32-Text-29M-LAION400M"), clip_config(640, 12, 32, 512, 9, 512, "gelu"), narrow_towers(32, 8), "dynamo"),
     "mobileclip-s1": mobileclip("MobileCLIP-S1", "fastvit_mci1", (1, 1, 1, 1), "torchscript", xenova=True),
     "mobileclip-s2": mobileclip("MobileCLIP-S2", "fastvit_mci2", (1, 1, 1, 1), "dynamo", xenova=True),
     "mobileclip-b": mobileclip_b("MobileCLIP-B", xenova=True),
