@@ -65,6 +65,7 @@ pub mod outputs;
 
 pub mod bundle;
 pub mod config;
+pub mod hub;
 pub mod pipeline;
 
 pub mod doctor;
