@@ -1,10 +1,13 @@
 //! Stage 2 for words: text to [`TokenIds`], equal to the tokenizer that the model was trained with.
 //!
-//! Text is cleaned as in CLIP's `SimpleTokenizer`: HTML entities are resolved twice and runs of
+//! Where the model asks for it, text is cleaned as in CLIP's `SimpleTokenizer`: HTML entities are resolved twice and runs of
 //! whitespace become one space. Three deviations of ours: the mojibake repair (`ftfy`) of the reference is
 //! left out, text that spells a special token stays plain text, and entities follow the HTML standard
 //! where Python drops those of control characters.
 
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use tokenizers::Tokenizer as Vocabulary;
 
 /// Ids of one text, begin and end tokens included, at its own length.
@@ -39,6 +42,19 @@ pub enum Padding {
     },
 }
 
+/// What is done to a text before its `tokenizer.json`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cleaning {
+    /// As CLIP's own tokenizer does it: entities resolved twice, runs of whitespace to one space.
+    #[default]
+    Clip,
+    /// As `SigLIP`'s reference: as CLIP's, then `_` is a space, other ASCII punctuation goes, all in lower case.
+    Canonical,
+    /// Nothing.
+    None,
+}
+
 /// What a model expects of its tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -46,6 +62,8 @@ pub struct Options {
     pub context_length: usize,
     /// How short texts are filled up.
     pub padding: Padding,
+    /// What is done to a text first.
+    pub cleaning: Cleaning,
 }
 
 /// Why a text has no tokens.
@@ -98,6 +116,12 @@ impl Tokenizer {
         Ok(Self { vocabulary, options })
     }
 
+    /// The id of a token as the vocabulary spells it.
+    #[must_use]
+    pub fn token_id(&self, token: &str) -> Option<i64> {
+        self.vocabulary.token_to_id(token).map(i64::from)
+    }
+
     /// The ids of one text.
     ///
     /// # Errors
@@ -107,7 +131,12 @@ impl Tokenizer {
             text: text.to_owned(),
             reason: error.to_string(),
         };
-        let encoding = self.vocabulary.encode_fast(clean(text), true).map_err(failed)?;
+        let cleaned = match self.options.cleaning {
+            Cleaning::Clip => Cow::Owned(clean(text)),
+            Cleaning::Canonical => Cow::Owned(canonical(text)),
+            Cleaning::None => Cow::Borrowed(text),
+        };
+        let encoding = self.vocabulary.encode_fast(cleaned, true).map_err(failed)?;
         let mut ids: Vec<i64> = encoding.get_ids().iter().copied().map(i64::from).collect();
         let limit = self.options.context_length;
         if ids.len() > limit {
@@ -131,6 +160,12 @@ fn clean(text: &str) -> String {
     twice.split(is_python_space).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
+/// Plain words (`canonicalize_text` of `big_vision` and `OpenCLIP`).
+fn canonical(text: &str) -> String {
+    let words = clean(text).replace('_', " ").replace(|c: char| c.is_ascii_punctuation(), "");
+    words.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 /// What Python's `\s` matches in text: Unicode white space and the four ASCII separators.
 fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
@@ -138,7 +173,12 @@ fn is_python_space(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::clean;
+    use super::{canonical, clean};
+
+    #[test]
+    fn canonical_texts_are_plain_words() {
+        assert_eq!(canonical(" A_photo of &quot;Dogs&quot;, two. "), "a photo of dogs two");
+    }
 
     #[test]
     fn cleaning_resolves_entities_twice_and_joins_words() {

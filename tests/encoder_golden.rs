@@ -8,7 +8,7 @@ use edgeclip::capture;
 use edgeclip::embedding::Embedding;
 use edgeclip::encoder::{self, Compute, Precision, TextEncoder};
 use edgeclip::pipeline::Model;
-use edgeclip::tokenizer::{Options, Padding, TokenIds, Tokenizer};
+use edgeclip::tokenizer::{Cleaning, Options, Padding, TokenIds, Tokenizer};
 use serde::Deserialize;
 
 /// Least cosine of int8 to float, over pictures and texts; and with the mean embedding taken off both, so that what
@@ -161,7 +161,7 @@ fn every_kernel_and_thread_count_gives_the_same_bits() {
 #[test]
 fn a_prompt_at_its_own_length_equals_the_padded_one() {
     let bundle = Bundle::built_in().unwrap();
-    let context_length = bundle.manifest().tokenizer.context_length;
+    let context_length = bundle.words().unwrap().tokenizer.context_length;
     let encoder = TextEncoder::load(
         &bundle.text().unwrap().bytes,
         context_length,
@@ -170,7 +170,7 @@ fn a_prompt_at_its_own_length_equals_the_padded_one() {
     )
     .unwrap();
     let encode = |padding: Padding, text: &str| -> (TokenIds, Embedding) {
-        let options = Options { context_length, padding };
+        let options = Options { context_length, padding, cleaning: Cleaning::Clip };
         let tokenizer = Tokenizer::from_json(&bundle.tokenizer().unwrap().bytes, options).unwrap();
         let tokens = tokenizer.encode(text).unwrap();
         let embedding = encoder.encode(std::slice::from_ref(&tokens)).unwrap().remove(0);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use edgeclip::capture::{self, Frame};
-use edgeclip::preprocess::{Filter, Options, Preprocessor, ResizeRule};
+use edgeclip::preprocess::{Crop, Filter, Options, Preprocessor, ResizeRule};
 use proptest::prelude::*;
 
 fn bytes(file: &str) -> Vec<u8> {
@@ -37,14 +37,25 @@ fn any_options() -> impl Strategy<Value = Options> {
         ResizeRule::Squash,
         ResizeRule::LongestEdgePad,
     ]);
-    let filter = prop::sample::select(vec![Filter::Bicubic, Filter::Bilinear]);
-    (1_u32..70, rule, filter).prop_map(|(image_size, resize, filter)| Options {
-        image_size,
-        resize,
-        filter,
-        mean: [0.0; 3],
-        std: [1.0; 3],
-    })
+    let filter = prop::sample::select(vec![
+        Filter::Bicubic,
+        Filter::Bilinear,
+        Filter::Lanczos,
+        Filter::Box,
+        Filter::Hamming,
+    ]);
+    let crop = prop::sample::select(vec![Crop::Floor, Crop::Round]);
+    (1_u32..70, 0_u32..40, rule, crop, filter).prop_map(
+        |(image_size, more, resize, crop, filter)| Options {
+            image_size,
+            resize_edge: image_size + more,
+            resize,
+            crop,
+            filter,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        },
+    )
 }
 
 proptest! {

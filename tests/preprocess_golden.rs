@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use edgeclip::capture;
-use edgeclip::preprocess::{Filter, Options, Preprocessor, ResizeRule};
+use edgeclip::preprocess::{Crop, Filter, Options, Preprocessor, ResizeRule};
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -11,6 +11,10 @@ struct Case {
     file: PathBuf,
     expected: PathBuf,
     size: u32,
+    /// Edge before the middle is cut out; `size` where there is none.
+    edge: Option<u32>,
+    #[serde(default)]
+    crop: Crop,
     resize: ResizeRule,
     filter: Filter,
     /// Largest difference allowed, in grey levels.
@@ -30,7 +34,9 @@ fn square(case: &Case) -> Vec<u8> {
     let frame = capture::read(&data().join("preprocess").join(&case.file)).unwrap();
     let options = Options {
         image_size: case.size,
+        resize_edge: case.edge.unwrap_or(case.size),
         resize: case.resize,
+        crop: case.crop,
         filter: case.filter,
         mean: [0.0; 3],
         std: [1.0; 3],

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::path::Path;
 
-use edgeclip::tokenizer::{Options, Padding, Tokenizer, TokenizerError};
+use edgeclip::tokenizer::{Cleaning, Options, Padding, Tokenizer, TokenizerError};
 use flate2::read::GzDecoder;
 use serde::Deserialize;
 
@@ -44,7 +44,8 @@ fn golden() -> Golden {
 fn tokenizer(context_length: usize, padding: Padding) -> Tokenizer {
     let mut json = Vec::new();
     GzDecoder::new(&*data("clip-tokenizer.json.gz")).read_to_end(&mut json).unwrap();
-    Tokenizer::from_json(&json, Options { context_length, padding }).unwrap()
+    Tokenizer::from_json(&json, Options { context_length, padding, cleaning: Cleaning::Clip })
+        .unwrap()
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn padding_fills_up_to_its_length() {
 
 #[test]
 fn a_damaged_vocabulary_is_refused() {
-    let options = Options { context_length: 77, padding: Padding::None };
+    let options = Options { context_length: 77, padding: Padding::None, cleaning: Cleaning::Clip };
     for json in [&b""[..], b"{}", b"{\"model\": 3}", b"\xff\xfe"] {
         let refused = Tokenizer::from_json(json, options).err().expect("damaged");
         assert!(matches!(refused, TokenizerError::Vocabulary(_)), "{refused}");

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use edgeclip::capture::Frame;
 use edgeclip::embedding::Embedding;
 use edgeclip::encoder::{Compute, ImageEncoder, Options, Precision, Report, TextEncoder};
-use edgeclip::preprocess::{self, Filter, Preprocessor, ResizeRule};
+use edgeclip::preprocess::{self, Crop, Filter, Preprocessor, ResizeRule};
 use edgeclip::tokenizer::TokenIds;
 
 const SIZE: u32 = 16;
@@ -113,7 +113,9 @@ fn token_ids(seed: u32) -> TokenIds {
 fn preprocessor() -> Preprocessor {
     Preprocessor::new(&preprocess::Options {
         image_size: SIZE,
+        resize_edge: SIZE,
         resize: ResizeRule::Squash,
+        crop: Crop::Floor,
         filter: Filter::Bicubic,
         mean: [0.5; 3],
         std: [0.25; 3],

@@ -1,5 +1,7 @@
 """Writes a trained pair of towers as a model bundle: vision.onnx, text.onnx, tokenizer.json, model.toml.
 
+`edgeclip model import OUT BUNDLE` then adds golden embeddings to it.
+
 Weights are stored as fp16 and cast to float inside the graph, so that every runtime computes in
 float from the same values. `python export.py CHECKPOINT TOKENIZER OUT` exports a checkpoint.
 """

@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::digest::sha256;
-use manifest::FileDigest;
-pub use manifest::{FORMAT, Manifest, ManifestError};
+pub use manifest::{FORMAT, FileDigest, Manifest, ManifestError, Provenance, ProvenanceFile, Text};
 use packed::Packed;
 pub use packed::PackedError;
 
 /// Name of the manifest in a bundle.
-const MANIFEST: &str = "model.toml";
+pub(crate) const MANIFEST: &str = "model.toml";
 
 /// Largest `model.toml` that is read, in bytes.
 const MANIFEST_BYTES_MAX: u64 = 1 << 20;
@@ -34,6 +33,7 @@ const BUILT_IN: Option<Files> = Some(&[
     ("vision.onnx", include_bytes!("../../models/edgeclip-mini/vision.onnx")),
     ("text.onnx", include_bytes!("../../models/edgeclip-mini/text.onnx")),
     ("tokenizer.json", include_bytes!("../../models/edgeclip-mini/tokenizer.json")),
+    ("golden.safetensors", include_bytes!("../../models/edgeclip-mini/golden.safetensors")),
 ]);
 
 /// Why a bundle can't be used.
@@ -85,6 +85,12 @@ pub enum BundleError {
         path: PathBuf,
         /// Why.
         source: PackedError,
+    },
+    /// The model knows no words.
+    #[error("{} has no text side: it can't embed labels, only tell apart what a linear classifier was trained on (--head)", path.display())]
+    NoText {
+        /// The manifest.
+        path: PathBuf,
     },
     /// The binary was built without the built-in model.
     #[error("this edgeclip was built without a built-in model: name a bundle with --model DIR")]
@@ -196,17 +202,34 @@ impl Bundle {
     /// The text tower, an ONNX graph.
     ///
     /// # Errors
-    /// As [`Bundle::vision`].
+    /// As [`Bundle::vision`], and [`BundleError::NoText`].
     pub fn text(&self) -> Result<ModelFile, BundleError> {
-        self.file(&self.manifest.text)
+        self.file(&self.words()?.graph)
     }
 
     /// The vocabulary, a `tokenizer.json`.
     ///
     /// # Errors
-    /// As [`Bundle::vision`].
+    /// As [`Bundle::vision`], and [`BundleError::NoText`].
     pub fn tokenizer(&self) -> Result<ModelFile, BundleError> {
-        self.file(&self.manifest.vocabulary)
+        self.file(&self.words()?.vocabulary)
+    }
+
+    /// What the manifest says of words.
+    ///
+    /// # Errors
+    /// [`BundleError::NoText`].
+    pub fn words(&self) -> Result<&Text, BundleError> {
+        let path = || self.origin.path(MANIFEST);
+        self.manifest.text.as_ref().ok_or_else(|| BundleError::NoText { path: path() })
+    }
+
+    /// What the towers must make of known inputs, where the bundle says so.
+    ///
+    /// # Errors
+    /// As [`Bundle::vision`].
+    pub fn golden(&self) -> Result<Option<ModelFile>, BundleError> {
+        self.manifest.golden.as_ref().map(|file| self.file(file)).transpose()
     }
 
     /// Whether the towers are stored ready to run.
@@ -235,8 +258,8 @@ impl Bundle {
         }))
     }
 
-    /// Writes a packed model with this model's manifest and vocabulary, and two towers whose weights were
-    /// packed for a kernel: its parts are `graph`, `ops` and `weights` of each.
+    /// Writes a packed model with this model's manifest, vocabulary and golden embeddings, and its towers, whose weights
+    /// were packed for a kernel: its parts are `graph`, `ops` and `weights` of each.
     ///
     /// # Errors
     /// [`BundleError::Packed`], also where the file can't be written.
@@ -244,19 +267,29 @@ impl Bundle {
         &self,
         path: &Path,
         kernel: &str,
-        towers: [(&str, [&[u8]; 3]); 2],
+        towers: &[(&str, [&[u8]; 3])],
     ) -> Result<(), BundleError> {
         let failed = |source| BundleError::Packed { path: path.to_owned(), source };
         let manifest = self.origin.read(MANIFEST, MANIFEST_BYTES_MAX);
         let manifest = manifest.map_err(|error| failed(error.into()))?;
-        let vocabulary = self.tokenizer()?.bytes;
-        let names = towers.map(|(tower, _)| {
-            ["graph.tar", "ops.json", "weights"].map(|part| format!("{tower}.{part}"))
-        });
-        let file = self.manifest.vocabulary.file.as_str();
-        let mut parts: Vec<(&str, &[u8])> = vec![(MANIFEST, &manifest), (file, &vocabulary)];
+        let meant = [
+            self.manifest.text.as_ref().map(|text| &text.vocabulary),
+            self.manifest.golden.as_ref(),
+        ];
+        let mut files = Vec::new();
+        for meant in meant.into_iter().flatten() {
+            files.push((meant.file.as_str(), self.file(meant)?.bytes));
+        }
+        let mut parts: Vec<(&str, &[u8])> = vec![(MANIFEST, &manifest)];
+        parts.extend(files.iter().map(|(name, bytes)| (*name, &**bytes)));
+        let names: Vec<_> = towers
+            .iter()
+            .map(|(tower, _)| {
+                ["graph.tar", "ops.json", "weights"].map(|part| format!("{tower}.{part}"))
+            })
+            .collect();
         for (names, (_, bytes)) in names.iter().zip(towers) {
-            parts.extend(names.iter().map(String::as_str).zip(bytes));
+            parts.extend(names.iter().map(String::as_str).zip(*bytes));
         }
         packed::write(path, kernel, &parts).map_err(failed)
     }

@@ -14,7 +14,7 @@ pub use event::{Event, NONE, Transition};
 pub use smooth::{Smoothing, WINDOW_FRAMES_MAX};
 
 /// How a model turns logits into scores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ScoreKind {
     /// Labels and background compete, and the scores of all sum to 1 (CLIP).

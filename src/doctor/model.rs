@@ -50,7 +50,9 @@ pub(super) fn look(options: &ModelOptions, machine: &Machine) -> Vec<Finding> {
 fn load(options: &ModelOptions) -> anyhow::Result<(Model, ImageSide)> {
     let model = options.open(None)?;
     let image_side = model.image_side()?;
-    model.text_side()?;
+    if model.bundle().manifest().text.is_some() {
+        model.text_side()?;
+    }
     Ok((model, image_side))
 }
 

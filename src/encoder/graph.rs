@@ -8,7 +8,8 @@ use tract_onnx::tract_core::internal::DimLike;
 use tract_onnx::tract_core::transform::ModelTransform;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use super::{EncoderError, quantised};
+use super::EncoderError;
+use super::quantised::{self, Dequantised};
 
 /// One size of an input: fixed, or free under a name.
 #[derive(Clone, Copy)]
@@ -24,7 +25,7 @@ pub(super) fn read(
     onnx: &[u8],
     datum: DatumType,
     shape: &[Size],
-) -> Result<(TypedModel, usize), EncoderError> {
+) -> Result<(TypedModel, Dequantised), EncoderError> {
     let load = |error: TractError| EncoderError::Load { tower: name, reason: reason(&error) };
     let misfit = |reason| EncoderError::Shape { tower: name, reason };
     let mut proto =

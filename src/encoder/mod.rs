@@ -4,8 +4,10 @@
 mod compute;
 mod cores;
 mod engine;
+mod four_bit;
 mod graph;
 mod lower;
+mod onnx;
 mod ops;
 mod packed;
 mod quantised;
@@ -16,6 +18,7 @@ mod vision;
 pub use compute::{Compute, Options, Precision};
 pub use cores::{Cores, NoCores};
 pub use lower::{LeftInFloat, Report};
+pub use onnx::{Cut, OnnxError, OnnxGraph, Port};
 pub use packed::PackedTower;
 pub use text::TextEncoder;
 pub use tower::NodeTime;

@@ -2,8 +2,9 @@
 //! quantises them its own way; weights that were int8, channel by channel and around zero, come out as
 //! they went in.
 //!
-//! Three forms are known: ONNX Runtime's dynamic one (`DynamicQuantizeLinear`, then `MatMulInteger` or
-//! `ConvInteger`), pairs of `QuantizeLinear` and `DequantizeLinear`, and `DequantizeLinear` of constants.
+//! Five forms are known: ONNX Runtime's dynamic one (`DynamicQuantizeLinear`, then `MatMulInteger` or
+//! `ConvInteger`), pairs of `QuantizeLinear` and `DequantizeLinear`, `DequantizeLinear` of constants,
+//! of what is looked up in one (`Gather`), and `MatMulNBits` with weights of four bits.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -12,6 +13,8 @@ use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, tensor_proto::DataType}
 use tract_onnx::prelude::*;
 use tract_onnx::tensor::load_tensor;
 use tract_onnx::tract_core::internal::bail;
+
+use super::four_bit;
 
 /// Where things are in a graph, by the names of its values.
 struct Names<'a> {
@@ -80,19 +83,79 @@ struct Changes {
     constants: Vec<TensorProto>,
 }
 
-/// Turns the quantised parts of a graph into float; how many products and pairs these were.
-pub(super) fn to_float(graph: &mut GraphProto) -> TractResult<usize> {
+/// How many parts of a graph came quantised.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Dequantised {
+    /// Products and pairs of eight bits.
+    pub(super) eight_bit: usize,
+    /// Products with weights of four bits.
+    pub(super) four_bit: usize,
+}
+
+/// Turns the quantised parts of a graph into float.
+pub(super) fn to_float(graph: &mut GraphProto) -> TractResult<Dequantised> {
     let names = Names::of(graph);
-    let (mut changes, mut count) = (Changes::default(), 0);
+    let (mut changes, mut count) = (Changes::default(), Dequantised::default());
     for node in &graph.node {
-        count += usize::from(match node.op_type.as_str() {
+        let is_eight_bit = match node.op_type.as_str() {
             "MatMulInteger" | "ConvInteger" => integer_product(&names, node, &mut changes)?,
-            "DequantizeLinear" => dequantised(&names, node, &mut changes)?,
+            "DequantizeLinear" => {
+                looked_up(&names, node, &mut changes)? || dequantised(&names, node, &mut changes)?
+            }
+            "MatMulNBits" => {
+                four_bit_product(&names, node, &mut changes)?;
+                count.four_bit += 1;
+                false
+            }
             _ => false,
-        });
+        };
+        count.eight_bit += usize::from(is_eight_bit);
     }
     changes.apply(graph);
     Ok(count)
+}
+
+/// `MatMulNBits(x, weights)` is `MatMul(x, weights as floats)`.
+fn four_bit_product(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractResult<()> {
+    let (Some(x), Some(output)) = (node.input.first(), node.output.first()) else {
+        bail!("{}: MatMulNBits without input or output", node.name);
+    };
+    let name = format!("{output}.dequantised");
+    let constant =
+        |at: usize| names.constants.get(node.input.get(at)?.as_str()).map(|of| (*of).clone());
+    changes.constants.push(four_bit::weights(node, constant, &name)?);
+    let float = NodeProto {
+        op_type: "MatMul".into(),
+        domain: String::new(),
+        input: vec![x.clone(), name],
+        attribute: vec![],
+        ..node.clone()
+    };
+    changes.replaced.insert(output.clone(), float);
+    Ok(())
+}
+
+/// `DequantizeLinear` of what is looked up in a constant table is what is looked up in the table as floats.
+fn looked_up(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractResult<bool> {
+    let found = (|| {
+        let gather = names.producer(node.input.first()?, "Gather")?;
+        let table = names.constants.get(gather.input.first()?.as_str())?;
+        let scale = names.constants.get(node.input.get(1)?.as_str())?;
+        let zero = match node.input.get(2).filter(|name| !name.is_empty()) {
+            Some(name) => Some(*names.constants.get(name.as_str())?),
+            None => None,
+        };
+        Some((gather, *table, *scale, zero))
+    })();
+    let Some((gather, table, scale, zero)) = found else { return Ok(false) };
+    let name = format!("{}.dequantised", node.output[0]);
+    changes.constants.push(dequantise(table, scale, zero, 0, &name)?);
+    changes.gone.insert(node.output[0].clone());
+    let mut input = gather.input.clone();
+    input[0] = name;
+    let float = NodeProto { input, output: node.output.clone(), ..gather.clone() };
+    changes.replaced.insert(gather.output[0].clone(), float);
+    Ok(true)
 }
 
 impl Changes {
@@ -236,7 +299,7 @@ fn dequantise(
 }
 
 /// A constant's values, whatever their type.
-fn floats(constant: &TensorProto) -> TractResult<Vec<f32>> {
+pub(super) fn floats(constant: &TensorProto) -> TractResult<Vec<f32>> {
     let tensor = load_tensor(&MmapDataResolver, constant, None)?.cast_to::<f32>()?.into_owned();
     Ok(tensor.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
 }

@@ -51,15 +51,15 @@ impl Tower {
         let (mut model, dequantised) = read(name, onnx, datum, shape)?;
         let mut report = Report::default();
         if compute.precision() == Precision::Float {
-            if dequantised > 0 {
-                log::warn!(
-                    "the {name} graph was quantised; {dequantised} of its parts become float"
-                );
+            let parts = dequantised.eight_bit + dequantised.four_bit;
+            if parts > 0 {
+                log::warn!("the {name} graph was quantised; {parts} of its parts become float");
             }
             model.declutter().map_err(load)?;
         } else {
             let layout = compute.kernel().layout();
             (model, report) = lower(model, &compute.engine(), layout).map_err(load)?;
+            report.four_bit = dequantised.four_bit;
         }
         if compute.precision() == Precision::Int8 && report.products == 0 {
             return Err(EncoderError::NothingInt8 { tower: name });
@@ -80,8 +80,9 @@ impl Tower {
         layout: Layout,
     ) -> Result<PackedTower, EncoderError> {
         let load = no_load(name);
-        let (model, _) = read(name, onnx, datum, shape)?;
-        let (model, report) = lower(model, &compute.engine(), layout).map_err(load)?;
+        let (model, dequantised) = read(name, onnx, datum, shape)?;
+        let (model, mut report) = lower(model, &compute.engine(), layout).map_err(load)?;
+        report.four_bit = dequantised.four_bit;
         take_apart(model, report).map_err(load)
     }
 

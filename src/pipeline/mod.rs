@@ -2,10 +2,12 @@
 
 mod appliance;
 mod eye;
+mod golden;
 mod lookout;
 mod options;
 mod profile;
 mod relabel;
+mod take_in;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -16,6 +18,7 @@ use crate::classify::{Scoring, ZeroShotHead};
 use crate::embedding::Embedding;
 use crate::encoder::{self, Compute, EncoderError, ImageEncoder, PackedTower, TextEncoder};
 use crate::gemm::Layout;
+use crate::import::ImportError;
 use crate::memory;
 use crate::preprocess::Preprocessor;
 use crate::prompts::{
@@ -24,9 +27,11 @@ use crate::prompts::{
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
 pub use appliance::{Appliance, Handle, Summary};
+pub use golden::{SAME_MIN, Verified};
 pub use options::{ModelOptions, Options};
 pub use profile::{FrameTimes, Profile};
 pub use relabel::LabelsOptions;
+pub use take_in::{TakenIn, take_in};
 
 /// Why a model can't be loaded or can't embed.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +74,34 @@ pub enum ModelError {
         kernel: String,
         /// Those that there are.
         known: String,
+    },
+    /// A published model can't be taken in.
+    #[error(transparent)]
+    Import(#[from] ImportError),
+    /// There is something where the bundle is to be.
+    #[error("{} is there already: remove it, or name another folder", path.display())]
+    Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The golden embeddings can't be read.
+    #[error("{} is damaged or of another model: import the model anew", path.display())]
+    NoGolden {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A tower gives something else than it gave when the bundle was made.
+    #[error(
+        "the {tower} tower computes something else than when the model was made (cosine {cosine:.4} on a known input, kernel {kernel}): the \
+         file or this machine's memory is damaged, or the kernel is wrong; edgeclip model verify says more"
+    )]
+    WrongEmbedding {
+        /// `image` or `text`.
+        tower: &'static str,
+        /// To the golden embedding.
+        cosine: f32,
+        /// The kernel that computed it.
+        kernel: &'static str,
     },
     /// A tower failed on an input.
     #[error(transparent)]
@@ -172,10 +205,10 @@ impl Model {
     /// [`ModelError`].
     pub fn text_side(&self) -> Result<TextSide, ModelError> {
         let (begun, manifest) = (Instant::now(), self.bundle.manifest());
-        let file = self.bundle.tokenizer()?;
-        let tokenizer = Tokenizer::from_json(&file.bytes, manifest.tokenizer)
+        let (words, file) = (self.bundle.words()?, self.bundle.tokenizer()?);
+        let tokenizer = Tokenizer::from_json(&file.bytes, words.tokenizer)
             .map_err(|source| ModelError::Vocabulary { path: file.path, source })?;
-        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
+        let (context, dim) = (words.tokenizer.context_length, manifest.embedding_dim);
         let (path, encoder) = if let Some(tower) = self.bundle.stored("text")? {
             let (path, layout, packed) = stored(tower)?;
             (path, TextEncoder::load_packed(&packed, layout, context, dim, &self.compute))
@@ -185,7 +218,7 @@ impl Model {
         };
         let encoder = encoder.map_err(|source| ModelError::Graph { path, source })?;
         log::info!("text side ready after {} ms", begun.elapsed().as_millis());
-        let (templates, scoring) = (manifest.templates.clone(), manifest.scoring);
+        let (templates, scoring) = (words.templates.clone(), manifest.scoring);
         Ok(TextSide { templates, scoring, tokenizer, encoder })
     }
 }
@@ -206,9 +239,10 @@ impl Model {
     /// # Errors
     /// [`PromptError`], which names the label.
     pub fn head(&self, labels: &LabelSet, cache: &mut PromptCache) -> Result<Built, PromptError> {
-        let manifest = self.bundle.manifest();
+        let (bundle, scoring) = (&self.bundle, self.bundle.manifest().scoring);
+        let words = bundle.words().map_err(|error| PromptError::TextSide(Box::new(error)))?;
         let mut text_side = LazyTextSide { model: self, side: None };
-        prompts::build_head(labels, &manifest.templates, cache, &mut text_side, manifest.scoring)
+        prompts::build_head(labels, &words.templates, cache, &mut text_side, scoring)
     }
 
     /// Writes the model as one file that starts at once: both towers lowered, their weights in the order
@@ -222,18 +256,22 @@ impl Model {
         if self.bundle.is_packed() {
             return Err(ModelError::IsPacked);
         }
+        let (size, dim) = (manifest.preprocess.image_size as usize, manifest.embedding_dim);
         let file = self.bundle.vision()?;
-        let size = manifest.preprocess.image_size as usize;
-        let (context, dim) = (manifest.tokenizer.context_length, manifest.embedding_dim);
         let vision = ImageEncoder::pack(&file.bytes, size, dim, &self.compute, layout)
             .map_err(|source| ModelError::Graph { path: file.path, source })?;
-        let file = self.bundle.text()?;
-        let text = TextEncoder::pack(&file.bytes, context, dim, &self.compute, layout)
-            .map_err(|source| ModelError::Graph { path: file.path, source })?;
-        let towers = [("vision", &vision), ("text", &text)];
-        let towers =
-            towers.map(|(name, tower)| (name, [&*tower.graph, &*tower.ops, &*tower.weights]));
-        Ok(self.bundle.write_packed(path, kernel, towers)?)
+        let mut towers = vec![("vision", vision)];
+        if let Some(words) = &manifest.text {
+            let (file, context) = (self.bundle.text()?, words.tokenizer.context_length);
+            let text = TextEncoder::pack(&file.bytes, context, dim, &self.compute, layout)
+                .map_err(|source| ModelError::Graph { path: file.path, source })?;
+            towers.push(("text", text));
+        }
+        let towers: Vec<_> = towers
+            .iter()
+            .map(|(name, tower)| (*name, [&*tower.graph, &*tower.ops, &*tower.weights]))
+            .collect();
+        Ok(self.bundle.write_packed(path, kernel, &towers)?)
     }
 }
 
@@ -261,8 +299,10 @@ impl EncodePrompts for LazyTextSide<'_> {
         let side = match &mut self.side {
             Some(side) => side,
             none => {
-                let side = self.model.text_side();
-                none.insert(side.map_err(|error| PromptError::TextSide(Box::new(error)))?)
+                let failed = |error| PromptError::TextSide(Box::new(error));
+                let side = self.model.text_side().map_err(failed)?;
+                self.model.check_text(&side).map_err(failed)?;
+                none.insert(side)
             }
         };
         side.tower().encode(prompts, templates)

@@ -3,31 +3,48 @@
 
 mod resize;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::capture::Frame;
 use resize::Resize;
 
 /// How a picture of any shape becomes a square.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ResizeRule {
-    /// The shorter edge becomes the square's side, then the middle is cut out (CLIP).
+    /// The shorter edge becomes `resize_edge`, then the middle is cut out (CLIP).
     ShortestEdge,
-    /// Both edges become the square's side, whatever the shape (`SigLIP`).
+    /// Both edges become `resize_edge`, whatever the shape (`SigLIP`), then the middle is cut out.
     Squash,
-    /// The longer edge becomes the square's side, then black bars fill the rest.
+    /// The longer edge becomes the square's side, then black bars fill the rest; `resize_edge` has no part in it.
     LongestEdgePad,
 }
 
 /// Pillow's resampling filters; both widen when a picture shrinks, so they don't alias.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {
     /// Cubic convolution with a = -0.5.
     Bicubic,
     /// Triangle.
     Bilinear,
+    /// Sinc with a window of three lobes.
+    Lanczos,
+    /// Mean of the pixels beneath.
+    Box,
+    /// Sinc with a Hamming window of one lobe.
+    Hamming,
+}
+
+/// Where the middle is cut out when what is cut off can't be halved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Crop {
+    /// The smaller half is cut off first (transformers).
+    #[default]
+    Floor,
+    /// Half a pixel goes to the even number (torchvision, and so `OpenCLIP`).
+    Round,
 }
 
 /// What a model expects of its pixels.
@@ -35,8 +52,12 @@ pub enum Filter {
 pub struct Options {
     /// Side of the square, in pixels.
     pub image_size: u32,
+    /// What the edges become before the square is cut out of the middle, in pixels: at least `image_size`.
+    pub resize_edge: u32,
     /// From any shape to a square.
     pub resize: ResizeRule,
+    /// Where exactly the middle is.
+    pub crop: Crop,
     /// Resampling filter.
     pub filter: Filter,
     /// Mean per channel (red, green, blue) of values 0..1.
@@ -83,7 +104,7 @@ impl Preprocessor {
         };
         let side = options.image_size as usize;
         Self {
-            resize: Resize::new(options.image_size, options.resize, options.filter),
+            resize: Resize::new(options),
             normalised: std::array::from_fn(channel),
             pixels: PixelValues { image_size: side, values: vec![0.0; 3 * side * side] },
         }
@@ -115,7 +136,9 @@ mod tests {
     fn values_are_planar_and_normalised() {
         let options = Options {
             image_size: 2,
+            resize_edge: 2,
             resize: ResizeRule::ShortestEdge,
+            crop: Crop::Floor,
             filter: Filter::Bicubic,
             mean: [0.5, 0.0, 0.0],
             std: [0.5, 1.0, 2.0],

@@ -1,8 +1,9 @@
 //! Resize and crop in one pass, equal to Pillow's `resize` followed by a crop to within one grey level.
 
+use std::f64::consts::PI;
 use std::ops::Range;
 
-use super::{Filter, ResizeRule};
+use super::{Crop, Filter, Options, ResizeRule};
 use crate::capture::Frame;
 use crate::gemm::vectorised;
 
@@ -33,9 +34,7 @@ const PLANS_MAX: usize = 16;
 /// arrays, which compilers turn into vector instructions on every CPU: the second pass adds up rows as they lie, the
 /// first one columns, for which it turns some rows on their side.
 pub(super) struct Resize {
-    image_size: u32,
-    rule: ResizeRule,
-    filter: Filter,
+    options: Options,
     /// For frames of each size that came, the one in use last.
     plans: Vec<Plan>,
     /// Some rows on their side, as pixels of three bytes, and as planes of floats.
@@ -69,7 +68,7 @@ impl Taps {
     fn new(filter: Filter, [start, length]: [f64; 2], target: u32, size: u32) -> Self {
         let step = length / f64::from(target);
         let widened = step.max(1.0);
-        let reach = widened * if filter == Filter::Bicubic { 2.0 } else { 1.0 };
+        let reach = widened * support(filter);
         let spans: Vec<_> = (0..target)
             .map(|at| {
                 let centre = start + (f64::from(at) + 0.5) * step;
@@ -106,28 +105,46 @@ impl Taps {
     }
 }
 
-/// Pillow's filters, at a distance in pixels of the coarser side.
-fn weight(filter: Filter, distance: f64) -> f64 {
-    let x = distance.abs();
+/// How far Pillow's filters reach, in pixels of the coarser side.
+fn support(filter: Filter) -> f64 {
     match filter {
-        Filter::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
-        Filter::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
-        Filter::Bilinear if x < 1.0 => 1.0 - x,
-        Filter::Bicubic | Filter::Bilinear => 0.0,
+        Filter::Box => 0.5,
+        Filter::Bilinear | Filter::Hamming => 1.0,
+        Filter::Bicubic => 2.0,
+        Filter::Lanczos => 3.0,
     }
 }
 
+/// Pillow's filters (`Resample.c`), at a distance in pixels of the coarser side.
+fn weight(filter: Filter, distance: f64) -> f64 {
+    let x = distance.abs();
+    match filter {
+        // On the edge between two pixels, the one before it counts.
+        Filter::Box if distance > -0.5 && distance <= 0.5 => 1.0,
+        Filter::Bilinear if x < 1.0 => 1.0 - x,
+        Filter::Hamming if x < 1.0 => sinc(x) * (0.54 + 0.46 * (PI * x).cos()),
+        Filter::Bicubic if x < 1.0 => (1.5 * x - 2.5) * x * x + 1.0,
+        Filter::Bicubic if x < 2.0 => ((-0.5 * x + 2.5) * x - 4.0) * x + 2.0,
+        Filter::Lanczos if x < 3.0 => sinc(x) * sinc(x / 3.0),
+        _ => 0.0,
+    }
+}
+
+/// The normalised sinc function.
+fn sinc(x: f64) -> f64 {
+    if x == 0.0 { 1.0 } else { (PI * x).sin() / (PI * x) }
+}
+
 impl Resize {
-    pub(super) fn new(image_size: u32, rule: ResizeRule, filter: Filter) -> Self {
+    pub(super) fn new(options: &Options) -> Self {
+        let side = options.image_size as usize;
         Self {
-            image_size,
-            rule,
-            filter,
+            options: options.clone(),
             plans: Vec::new(),
             packed: Vec::new(),
             strip: Vec::new(),
             narrow: Vec::new(),
-            square: vec![0; image_size as usize * image_size as usize * 3],
+            square: vec![0; side * side * 3],
         }
     }
 
@@ -154,13 +171,13 @@ impl Resize {
         if self.plans.len() == PLANS_MAX {
             self.plans.remove(0);
         }
-        let Window { source: [x, y, w, h], target } =
-            window(self.rule, self.image_size, width, height);
+        let Window { source: [x, y, w, h], target } = window(&self.options, width, height);
+        let filter = self.options.filter;
         Plan {
             frame: [width, height],
             target: target.map(|side| side as usize),
-            columns: Taps::new(self.filter, [x, w], target[2], width),
-            rows: Taps::new(self.filter, [y, h], target[3], height),
+            columns: Taps::new(filter, [x, w], target[2], width),
+            rows: Taps::new(filter, [y, h], target[3], height),
         }
     }
 
@@ -192,7 +209,7 @@ impl Resize {
     fn join_rows(&mut self, plan: &Plan) {
         let Plan { target: [left, top, width, _], rows, .. } = plan;
         let Self { narrow, square, .. } = self;
-        let (side, begin) = (self.image_size as usize, rows.span().start);
+        let (side, begin) = (self.options.image_size as usize, rows.span().start);
         let (row_bytes, stride) = (*width * 3, *width * 3 + 1);
         for (at, (first, weights)) in rows.each().enumerate() {
             let from = &narrow[(first - begin) * stride..];
@@ -293,46 +310,86 @@ fn nearest(value: f32) -> u32 {
     (value.max(0.0).min(255.0) + NO_FRACTION).to_bits() & 0xff
 }
 
-/// The window for a frame of `width` x `height`, as transformers' `CLIPImageProcessor` computes it:
-/// the long side and the crop's offset round down.
-fn window(rule: ResizeRule, image_size: u32, width: u32, height: u32) -> Window {
-    let (w, h, side) = (f64::from(width), f64::from(height), f64::from(image_size));
-    let scaled = |long: u32, short: u32| u64::from(image_size) * u64::from(long) / u64::from(short);
-    match rule {
-        ResizeRule::Squash => {
-            Window { source: [0.0, 0.0, w, h], target: [0, 0, image_size, image_size] }
-        }
+/// The window for a frame of `width` x `height`, as transformers' `CLIPImageProcessor` and torchvision's
+/// `Resize` compute it: the long side rounds down.
+fn window(options: &Options, width: u32, height: u32) -> Window {
+    let Options { image_size, resize_edge, crop, .. } = *options;
+    let scaled =
+        |edge: u32, part: u32, whole: u32| u64::from(edge) * u64::from(part) / u64::from(whole);
+    let all = [0, 0, image_size, image_size];
+    let middle = |[across, down]: [u64; 2]| {
+        let [left, columns] = cut(across, image_size, width, crop);
+        let [top, lines] = cut(down, image_size, height, crop);
+        Window { source: [left, top, columns, lines], target: all }
+    };
+    match options.resize {
+        ResizeRule::Squash => middle([u64::from(resize_edge); 2]),
         ResizeRule::ShortestEdge => {
-            let (long, short) = (width.max(height), width.min(height));
-            let scaled = scaled(long, short);
-            let step = f64::from(long) / scaled as f64;
-            let start = ((scaled - u64::from(image_size)) / 2) as f64 * step;
-            // A rounding error must not carry the window over the edge.
-            let length = (side * step).min(f64::from(long) - start);
-            let source =
-                if width <= height { [0.0, start, w, length] } else { [start, 0.0, length, h] };
-            Window { source, target: [0, 0, image_size, image_size] }
+            let short = width.min(height);
+            middle([width, height].map(|side| scaled(resize_edge, side, short)))
         }
         ResizeRule::LongestEdgePad => {
-            let short = |short: u32, long: u32| (scaled(short, long) as u32).max(1);
-            let (tw, th) = if width >= height {
-                (image_size, short(height, width))
-            } else {
-                (short(width, height), image_size)
-            };
-            let target = [(image_size - tw) / 2, (image_size - th) / 2, tw, th];
-            Window { source: [0.0, 0.0, w, h], target }
+            let long = width.max(height);
+            let [w, h] = [width, height].map(|side| (scaled(image_size, side, long) as u32).max(1));
+            let target = [(image_size - w) / 2, (image_size - h) / 2, w, h];
+            Window { source: [0.0, 0.0, f64::from(width), f64::from(height)], target }
         }
     }
+}
+
+/// Of an axis of `pixels` that becomes `scaled`, where the middle `kept` of them begin, and their
+/// length, both in pixels before scaling.
+fn cut(scaled: u64, kept: u32, pixels: u32, crop: Crop) -> [f64; 2] {
+    let step = f64::from(pixels) / scaled as f64;
+    let off = scaled - u64::from(kept);
+    let before = match crop {
+        Crop::Floor => off / 2,
+        // Halves to even, as Python's `round`.
+        Crop::Round => off / 2 + u64::from(off % 4 == 3),
+    };
+    let start = before as f64 * step;
+    // A rounding error must not carry the window over the edge.
+    [start, (f64::from(kept) * step).min(f64::from(pixels) - start)]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn options(resize: ResizeRule) -> Options {
+        Options {
+            image_size: 37,
+            resize_edge: 37,
+            resize,
+            crop: Crop::Floor,
+            filter: Filter::Bicubic,
+            mean: [0.0; 3],
+            std: [1.0; 3],
+        }
+    }
+
+    #[test]
+    fn the_middle_is_where_the_reference_has_it() {
+        // Pixels cut off before, by Python's `(size - side) // 2` and `round((size - side) / 2)`.
+        for (off, floor, round) in
+            [(0, 0, 0), (1, 0, 0), (2, 1, 1), (3, 1, 2), (5, 2, 2), (7, 3, 4)]
+        {
+            let size = 37 + off;
+            for (crop, wanted) in [(Crop::Floor, floor), (Crop::Round, round)] {
+                let found = cut(u64::from(size), 37, size, crop).map(|at| at as u32);
+                assert_eq!(found, [wanted, 37], "{off} {crop:?}");
+            }
+        }
+        let larger = Options { resize_edge: 74, ..options(ResizeRule::Squash) };
+        let window = window(&larger, 148, 37);
+        assert_eq!(window.source.map(|at| (at * 4.0) as u32), [144, 36, 296, 74]);
+    }
+
     #[test]
     fn weights_are_a_mean_wherever_they_are() {
-        for filter in [Filter::Bicubic, Filter::Bilinear] {
+        for filter in
+            [Filter::Bicubic, Filter::Bilinear, Filter::Lanczos, Filter::Box, Filter::Hamming]
+        {
             for (start, length, target, size) in [
                 (0.0, 1.0, 1, 1),
                 (0.0, 1.0, 224, 1),
@@ -344,7 +401,8 @@ mod tests {
                 assert_eq!(taps.each().count(), target as usize);
                 for (first, weights) in taps.each() {
                     assert!(first + weights.len() <= size as usize, "{first} of {size}");
-                    assert!((weights.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{weights:?}");
+                    let sum: f64 = weights.iter().map(|weight| f64::from(*weight)).sum();
+                    assert!((sum - 1.0).abs() < 1e-5, "{filter:?}: {sum}");
                 }
             }
         }
@@ -357,8 +415,9 @@ mod tests {
             let frame =
                 Frame::new(width, height, [9, 130, 255].repeat((width * height) as usize)).unwrap();
             for rule in [ResizeRule::ShortestEdge, ResizeRule::Squash, ResizeRule::LongestEdgePad] {
-                let mut resize = Resize::new(37, rule, Filter::Bicubic);
-                let [left, top, w, h] = window(rule, 37, width, height).target;
+                let options = options(rule);
+                let mut resize = Resize::new(&options);
+                let [left, top, w, h] = window(&options, width, height).target;
                 let square = resize.run(&frame);
                 for (at, pixel) in square.chunks_exact(3).enumerate() {
                     let (x, y) = (at as u32 % 37, at as u32 / 37);

@@ -1,7 +1,9 @@
 //! `edgeclip model`: fetch, take in, pack, check and look at models.
 
+mod import;
 mod info;
 mod pack;
+mod verify;
 
 use clap::{Args, Subcommand};
 
@@ -15,6 +17,10 @@ pub(super) struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Take in a published model: a folder with its settings and ONNX graphs
+    Import(import::Arguments),
+    /// Check that a model is whole, and that this machine computes what it means
+    Verify(verify::Arguments),
     /// Show what a model is, and what of it is computed in int8
     Info(info::Arguments),
     /// Write a model as one file that starts at once
@@ -23,6 +29,8 @@ enum Command {
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     match &arguments.command {
+        Command::Import(arguments) => import::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
         Command::Info(arguments) => info::run(arguments),
         Command::Pack(arguments) => pack::run(arguments),
     }

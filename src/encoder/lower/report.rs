@@ -27,6 +27,9 @@ pub struct Report {
     pub activations: usize,
     /// Residuals within a product or a depthwise convolution.
     pub residuals: usize,
+    /// Products whose weights had four bits, and were quantised again.
+    #[serde(default)]
+    pub four_bit: usize,
     /// Int8 weights, in bytes.
     pub weight_bytes: usize,
     /// What could have become one of these and did not.
