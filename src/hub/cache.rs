@@ -115,15 +115,20 @@ impl Cache {
             .map_err(failed)
     }
 
-    /// Notes what a revision is, and what the hub says of it.
-    pub(super) fn keep(&self, listing: &Listing) -> Result<(), HubError> {
+    /// Notes what the hub says of a commit, and that a revision is that commit; where nothing was known of the revision, or
+    /// its files `are_here`: offline, one that has files is better than a newer one without.
+    pub(super) fn keep(&self, listing: &Listing, are_here: bool) -> Result<(), HubError> {
+        // Programs that look through the cache expect one.
+        let snapshot = self.snapshot(&listing.commit);
+        fs::create_dir_all(&snapshot).map_err(|source| HubError::io(&snapshot, source))?;
         let json = serde_json::to_vec(listing).map_err(io::Error::other);
         let kept = self.kept(&listing.commit);
         write(&kept, &json.map_err(|source| HubError::io(&kept, source))?)?;
-        if listing.revision.is_commit() {
+        let reference = self.reference(&listing.revision);
+        if listing.revision.is_commit() || (!are_here && reference.exists()) {
             return Ok(());
         }
-        write(&self.reference(&listing.revision), listing.commit.as_bytes())
+        write(&reference, listing.commit.as_bytes())
     }
 
     /// What was known of a revision when it was last asked for: as we noted it, else what there is on disk.
@@ -272,10 +277,10 @@ mod tests {
             files: vec![file("a")],
             card: Card::default(),
         };
-        cache.keep(&listing).unwrap();
+        cache.keep(&listing, true).unwrap();
         assert_eq!(cache.listing(&repository, &Revision::main()), Some(listing.clone()));
         listing.files.push(file("../../x"));
-        cache.keep(&listing).unwrap();
+        cache.keep(&listing, true).unwrap();
         assert_eq!(cache.listing(&repository, &Revision::main()), None);
     }
 }

@@ -133,10 +133,15 @@ impl Client {
             error => error,
         })?;
         let answer = |reason| HubError::Answer { url: without_query(&url), reason };
-        Listing::parse(repository, revision, &json).map_err(|error| match error {
+        let listing = Listing::parse(repository, revision, &json).map_err(|error| match error {
             ListingError::Answer(reason) => answer(reason),
             ListingError::Hub(error) => error,
-        })
+        })?;
+        // For offline use; a cache that can't be written matters when files are to go there.
+        if let Err(error) = cache.keep(&listing, false) {
+            log::debug!("{error}");
+        }
+        Ok(listing)
     }
 
     /// The files at these paths of a listing: those that are not in the cache are fetched; each is checked against
@@ -184,8 +189,7 @@ impl Client {
             let file = self.completed(listing, file, watch)?;
             fetched.push(self.fetch_one(listing, cache, &file, watch)?);
         }
-        // Afterwards: a revision that is noted has its files.
-        cache.keep(listing)?;
+        cache.keep(listing, true)?;
         Ok(fetched)
     }
 

@@ -163,7 +163,7 @@ mod tests {
                 Err(HubError::NoDigest { path: "p".into() }.into())
             });
         assert!(matches!(result, Err(HubError::NoDigest { .. })) && made == 1);
-        let hour = Some(Duration::from_secs(3600));
+        let hour = Some(Duration::from_hours(1));
         let result: Result<(), HubError> =
             Tries::run(Patience::default(), "x", &mut |_| {}, || Err(again(hour)));
         assert!(matches!(result, Err(HubError::Busy { wait_s: 3600, .. })));

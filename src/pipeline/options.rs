@@ -6,6 +6,7 @@ use serde::Deserialize;
 
 use super::relabel::LabelsOptions;
 use super::{Model, ModelError};
+use crate::bundle;
 use crate::capture;
 use crate::classify;
 use crate::encoder;
@@ -45,7 +46,7 @@ pub struct Options {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelOptions {
-    /// A bundle's folder, or a packed model; none: the built-in model.
+    /// A bundle's folder, a packed model, or the name of one in the folder of models; none: the built-in model.
     pub path: Option<PathBuf>,
     /// See [`encoder::Options::precision`].
     pub precision: encoder::Precision,
@@ -112,6 +113,12 @@ impl Options {
 }
 
 impl ModelOptions {
+    /// The file or folder that the model is in, where one is named and there.
+    #[must_use]
+    pub fn located(&self) -> Option<PathBuf> {
+        bundle::locate(self.path.as_deref()?).ok()
+    }
+
     /// Opens the model to compute on `threads`, or as the options say.
     ///
     /// # Errors

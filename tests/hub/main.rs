@@ -3,8 +3,11 @@
 
 mod faults;
 mod fetch;
+mod program;
+mod pull;
 mod refusals;
 mod server;
+mod store;
 
 use std::fs;
 use std::path::Path;
