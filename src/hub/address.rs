@@ -65,8 +65,8 @@ impl FromStr for Repository {
     fn from_str(given: &str) -> Result<Self, HubError> {
         let refuse =
             |reason| HubError::Name { what: "repository", given: given.to_owned(), reason };
-        let name = given.strip_prefix("https://huggingface.co/").unwrap_or(given);
-        let name = name.trim_end_matches('/');
+        let page = given.strip_prefix("https://huggingface.co/");
+        let name = page.map_or(given, |name| name.trim_end_matches('/'));
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         let parts: Vec<&str> = name.split('/').collect();
         let is_odd = |part: &&str| {

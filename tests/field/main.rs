@@ -5,6 +5,7 @@
 mod broker;
 mod browser;
 mod ffmpeg;
+mod hub;
 mod mqtt;
 mod numpy;
 mod page;

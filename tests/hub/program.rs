@@ -9,7 +9,7 @@ use tempfile::TempDir;
 
 use crate::server::{Hub, Repository};
 
-const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/edgeclip-mini");
+pub(crate) const MODEL: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/models/edgeclip-mini");
 
 /// A published model's repository, made of the built-in model: its towers and settings in transformers' layout.
 pub(crate) fn tiny(name: &str) -> Repository {

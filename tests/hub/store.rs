@@ -5,20 +5,19 @@ use std::fs;
 use serde_json::Value;
 
 use crate::names;
-use crate::program::{Place, assert_has};
+use crate::program::{MODEL, Place, assert_has};
 use crate::server::Hub;
 
 /// A place with the built-in model as `a.eclip` and `b/`, and what is no model.
 fn place() -> Place {
     let place = Place::new(&Hub::start(&[]));
     fs::create_dir(place.path("models")).unwrap();
-    place.run("model pack models/a.eclip --for neon", 0);
+    place.run(&format!("model pack models/a.eclip --for neon --model {MODEL}"), 0);
     fs::create_dir(place.path("models/b")).unwrap();
-    let mini = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("models/edgeclip-mini");
-    for file in
-        fs::read_dir(mini).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file())
-    {
-        fs::copy(&file, place.path("models/b").join(file.file_name().unwrap())).unwrap();
+    for entry in fs::read_dir(MODEL).unwrap().map(|entry| entry.unwrap()) {
+        if entry.file_type().unwrap().is_file() {
+            fs::copy(entry.path(), place.path("models/b").join(entry.file_name())).unwrap();
+        }
     }
     fs::write(place.path("models/note.txt"), "x").unwrap();
     fs::write(place.path("models/.edgeclip-part"), "x").unwrap();

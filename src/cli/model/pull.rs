@@ -211,8 +211,13 @@ fn introduce(client: &Client, listing: &Listing, selection: &Selection, licence:
         )),
     }
     say(format_args!("{}", selection.reason));
-    let bytes = client.bytes_to_come(listing, &selection.wanted);
-    say(format_args!("{} files, {} to come", selection.wanted.len(), HumanBytes(bytes)));
+    let count = selection.wanted.len();
+    if client.settings().offline {
+        say(format_args!("{count} files, from the cache"));
+    } else {
+        let bytes = client.bytes_to_come(listing, &selection.wanted);
+        say(format_args!("{count} files, {} to come", HumanBytes(bytes)));
+    }
 }
 
 /// Weights that not everybody may use for everything are fetched when the user agrees.
