@@ -14,10 +14,25 @@ pub(crate) const PART_PREFIX: &str = ".edgeclip-";
 /// # Errors
 /// The file is then as it was.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    replace_with(tempfile::Builder::new().prefix(PART_PREFIX), path, bytes)
+}
+
+/// As the crate's own files are replaced, for one that goes to others: with the rights that any new file gets, not
+/// only the user's own.
+///
+/// # Errors
+/// The file is then as it was.
+pub fn publish(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    replace_with(builder.prefix(PART_PREFIX), path, bytes)
+}
+
+fn replace_with(builder: &tempfile::Builder<'_, '_>, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
-    let mut part: NamedTempFile =
-        tempfile::Builder::new().prefix(PART_PREFIX).tempfile_in(folder)?;
+    let mut part: NamedTempFile = builder.tempfile_in(folder)?;
     part.write_all(bytes)?;
     part.as_file().sync_all()?;
     part.persist(path).map_err(|error| error.error)?;

@@ -17,7 +17,8 @@
 //! The towers are tract graphs that `encoder` lowers to int8 products, attention and layer norms of `gemm`.
 //! The modules below stand in the order the data flows. `bundle` reads a model and its manifest;
 //! `pipeline` puts the stages together, and `config` reads what a user wants of them.
-//! [`pipeline::Appliance`] is the loop that a board runs, [`pipeline::Model`] the way in for one picture:
+//! [`pipeline::Appliance`] is the loop that a board runs, [`pipeline::Model`] the way in for one picture;
+//! `eval` counts how often a head is right. One picture:
 //!
 //! ```
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -70,8 +71,10 @@ pub mod import;
 pub mod pipeline;
 
 pub mod doctor;
+pub mod eval;
+
+pub mod disk;
 
 mod digest;
-mod disk;
 mod lines;
 mod memory;

@@ -15,6 +15,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("lines", &[]),
     ("memory", &[]),
     ("embedding", &[]),
+    ("eval", &[]),
     ("gemm", &[]),
     ("capture", &["gemm"]),
     ("tokenizer", &[]),

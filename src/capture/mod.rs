@@ -6,6 +6,7 @@
 
 mod address;
 mod camera;
+mod clip;
 mod encode;
 mod jpeg;
 mod mailbox;
@@ -28,6 +29,7 @@ mod v4l;
 mod views;
 
 pub use camera::{Camera, Next};
+pub use clip::{CLIP_FRAMES_MAX, CLIPS, Clip, ClipError};
 pub use encode::encode_jpeg;
 pub use needs::Needs;
 #[cfg(target_os = "linux")]

@@ -104,6 +104,18 @@ impl ZeroShotHead {
         self.labels.iter().map(|label| label.name.as_str())
     }
 
+    /// The labels' directions, in their order.
+    #[must_use]
+    pub fn labels(&self) -> &[LabelDirection] {
+        &self.labels
+    }
+
+    /// What takes part and is not shown.
+    #[must_use]
+    pub fn background(&self) -> &[Embedding] {
+        &self.background
+    }
+
     /// Whether labels exclude each other.
     #[must_use]
     pub fn mode(&self) -> Mode {

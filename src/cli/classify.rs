@@ -1,36 +1,28 @@
 //! `edgeclip classify`: labels, ranked for each picture.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use clap::{ArgGroup, Args};
 use edgeclip::classify::Score;
 use edgeclip::embedding::Embedding;
 use edgeclip::pipeline::ImageSide;
-use edgeclip::prompts::{LabelSet, LabelsError, read_labels};
 use serde::Serialize;
 
+use super::label_choice::LabelArguments;
 use super::pictures::{Picture, collect, work_through};
 use super::{Failure, ModelArguments, Outcome, print_failed, print_json};
 
 #[derive(Args)]
-#[command(group(ArgGroup::new("words").required(true).args(["labels", "labels_file"])))]
+#[command(group(ArgGroup::new("words").required(true)))]
 pub(super) struct Arguments {
     /// Pictures, folders of pictures, or - for standard input
     #[arg(required = true, value_name = "IMAGE|DIR|-")]
     pictures: Vec<PathBuf>,
-    /// Labels, separated by commas; may be repeated
-    #[arg(long, value_name = "LABELS")]
-    labels: Vec<String>,
-    /// File of labels: one a line, or a labels.toml
-    #[arg(long, value_name = "FILE")]
-    labels_file: Option<PathBuf>,
-    /// Template that each label is put into, such as "a photo of a {}"; may be repeated
-    /// [default: the label file's, else the model's]
-    #[arg(long = "template", value_name = "TEMPLATE")]
-    templates: Vec<String>,
+    #[command(flatten)]
+    labels: LabelArguments,
     #[command(flatten)]
     model: ModelArguments,
     /// Show only the N best labels
@@ -62,7 +54,8 @@ struct Milliseconds {
 }
 
 pub(super) fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Failure> {
-    let labels = label_set(arguments).map_err(Failure::Usage)?;
+    let labels = arguments.labels.label_set().map_err(Failure::Usage)?;
+    let labels = labels.ok_or_else(|| Failure::Usage(anyhow!("there are no labels")))?;
     let pictures = collect(&arguments.pictures)?;
     let model = arguments.model.open()?;
     let head = model.text_side()?.head(&labels)?;
@@ -108,32 +101,6 @@ fn embed(
         since_start: ms(started, encoded),
     };
     Ok((embedding, ms))
-}
-
-/// The label set that the arguments ask for.
-fn label_set(arguments: &Arguments) -> anyhow::Result<LabelSet> {
-    let set = if let Some(file) = &arguments.labels_file {
-        read(file)?
-    } else {
-        let names = arguments.labels.iter().flat_map(|labels| labels.split(','));
-        LabelSet::from_names(names).context("--labels")?
-    };
-    if arguments.templates.is_empty() {
-        return Ok(set);
-    }
-    let templates = arguments.templates.iter().map(String::as_str);
-    set.with_templates(templates).context("--template")
-}
-
-fn read(file: &Path) -> anyhow::Result<LabelSet> {
-    let text = read_labels(file)?;
-    let parse: fn(&str) -> Result<LabelSet, LabelsError> =
-        if file.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml")) {
-            LabelSet::from_toml
-        } else {
-            LabelSet::from_text
-        };
-    parse(&text).map_err(|error| anyhow!("{}: {error}", file.display()))
 }
 
 /// A block for people: the picture, then its labels with their scores.

@@ -45,10 +45,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 fn look(arguments: &run::Arguments) -> Vec<Finding> {
     let machine = Machine::here();
     let mut findings = doctor::examine_machine(&machine);
-    match arguments.options() {
-        Ok(options) => {
+    match arguments.options().and_then(|options| Ok((options, arguments.labels()?))) {
+        Ok((options, labels)) => {
             findings.push(Finding::ok("configuration", "right; edgeclip config show prints it"));
-            findings.extend(doctor::examine(&options, &machine, arguments.has_labels()));
+            findings.extend(doctor::examine(&options, &machine, labels.is_some()));
         }
         Err(Failure::Usage(error) | Failure::Failed(error)) => findings.push(Finding::problem(
             "configuration",

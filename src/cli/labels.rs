@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use anyhow::{Context, anyhow};
 use clap::{Args, Subcommand};
 use edgeclip::pipeline::{CACHE_FILE, Options, SETS_FOLDER};
-use edgeclip::prompts::{Built, History, LabelSet, Stored, lint, read_labels};
+use edgeclip::prompts::{
+    BUILT_IN_SETS, Built, History, LabelSet, Stored, built_in_set, lint, read_labels,
+};
 use serde::Serialize;
 
 use super::run::ConfigArguments;
@@ -27,6 +29,8 @@ enum Command {
     Encode(FileArguments),
     /// Show the label sets that are kept, the newest last
     List(ListArguments),
+    /// Show the label sets inside the binary, those of CLIP's published evaluations; or one of them, as a labels.toml
+    Sets(SetsArguments),
     /// Go back to a label set before; a running edgeclip follows within two seconds
     Rollback(RollbackArguments),
 }
@@ -49,6 +53,16 @@ struct FileArguments {
 struct ListArguments {
     #[command(flatten)]
     config: ConfigArguments,
+    /// Print one JSON object a line
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct SetsArguments {
+    /// Print this one
+    #[arg(value_name = "NAME", conflicts_with = "json")]
+    name: Option<String>,
     /// Print one JSON object a line
     #[arg(long)]
     json: bool,
@@ -83,11 +97,22 @@ struct Listed {
     labels: Vec<String>,
 }
 
+/// A set inside the binary.
+#[derive(Serialize)]
+struct BuiltIn<'a> {
+    name: &'a str,
+    about: &'a str,
+    labels: usize,
+    templates: usize,
+    label_set: String,
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     match &arguments.command {
         Command::Check(arguments) => check(arguments, false),
         Command::Encode(arguments) => check(arguments, true),
         Command::List(arguments) => list(arguments),
+        Command::Sets(arguments) => sets(arguments),
         Command::Rollback(arguments) => roll_back(arguments),
     }
 }
@@ -144,6 +169,25 @@ fn list(arguments: &ListArguments) -> Result<Outcome, Failure> {
             _ => "",
         };
         writeln!(out, "{:>6}  {:<8} {mark:<11}  {}", set.number, set.origin, labels.join(", "))?;
+    }
+    Ok(Outcome::Done)
+}
+
+fn sets(arguments: &SetsArguments) -> Result<Outcome, Failure> {
+    let mut out = io::stdout().lock();
+    if let Some(name) = &arguments.name {
+        let set = built_in_set(name).map_err(|error| Failure::Usage(error.into()))?;
+        out.write_all(set.text.as_bytes())?;
+        return Ok(Outcome::Done);
+    }
+    for built_in in BUILT_IN_SETS {
+        let (name, about, set) = (built_in.name, built_in.about(), built_in.parse()?);
+        let (labels, templates) = (set.labels().len(), set.templates().map_or(0, <[_]>::len));
+        if arguments.json {
+            print_json(&BuiltIn { name, about, labels, templates, label_set: set.digest() })?;
+        } else {
+            writeln!(out, "{name:<14} {labels:>4} labels {templates:>3} templates  {about}")?;
+        }
     }
     Ok(Outcome::Done)
 }

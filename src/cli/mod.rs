@@ -6,6 +6,8 @@ mod classify;
 mod config;
 mod doctor;
 mod embed;
+mod eval;
+mod label_choice;
 mod labels;
 mod model;
 mod pictures;
@@ -51,6 +53,8 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Measure how fast a model is on this machine
     Bench(bench::Arguments),
+    /// Measure accuracy on pictures or video clips whose class is known
+    Eval(eval::Arguments),
     /// Look at models
     Model(model::Arguments),
 }
@@ -61,6 +65,13 @@ struct ModelArguments {
     /// Name of a model in the folder of models, a packed model, or a bundle's folder [default: the built-in model]
     #[arg(long, value_name = "NAME|FILE|DIR")]
     model: Option<PathBuf>,
+    #[command(flatten)]
+    compute: ComputeArguments,
+}
+
+/// How a model computes.
+#[derive(Args, Clone)]
+struct ComputeArguments {
     /// Arithmetic of the model's large products
     #[arg(long, value_enum, default_value_t)]
     precision: Precision,
@@ -94,13 +105,13 @@ impl ModelArguments {
     }
 
     fn options(&self) -> ModelOptions {
-        let precision = match self.precision {
+        let ComputeArguments { precision, threads, cores, kernel } = self.compute.clone();
+        let precision = match precision {
             Precision::Auto => encoder::Precision::Auto,
             Precision::Float => encoder::Precision::Float,
             Precision::Int8 => encoder::Precision::Int8,
         };
-        let (path, threads) = (self.model.clone(), self.threads.map(usize::from));
-        let (cores, kernel) = (self.cores.clone(), self.kernel.clone());
+        let (path, threads) = (self.model.clone(), threads.map(usize::from));
         ModelOptions { path, precision, threads, cores, kernel }
     }
 }
@@ -150,6 +161,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Config(arguments) => config::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
         Command::Model(arguments) => model::run(arguments),
     };
     let (code, error) = match outcome {

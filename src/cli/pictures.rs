@@ -13,7 +13,7 @@ use walkdir::WalkDir;
 use super::{Failure, Outcome, say};
 
 /// Extensions that are looked for in folders, in lower case.
-const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
+pub(super) const EXTENSIONS: [&str; 6] = ["jpg", "jpeg", "png", "webp", "bmp", "gif"];
 
 /// Lists up to this length need no progress bar.
 const SHORT_LIST: usize = 20;
@@ -59,7 +59,7 @@ pub(super) fn collect(arguments: &[PathBuf]) -> Result<Vec<Picture>, Failure> {
             pictures.push(Picture::Stdin);
         } else if argument.is_dir() {
             let before = pictures.len();
-            walk(argument, &mut pictures);
+            walk(argument, is_picture, &mut pictures);
             if pictures.len() == before {
                 let known = EXTENSIONS.join(", ");
                 say(format_args!("no pictures ({known}) in {}", argument.display()));
@@ -75,10 +75,11 @@ pub(super) fn collect(arguments: &[PathBuf]) -> Result<Vec<Picture>, Failure> {
     Ok(pictures)
 }
 
-fn walk(folder: &Path, pictures: &mut Vec<Picture>) {
+/// All files below a folder that are wanted, in sorted order.
+pub(super) fn walk(folder: &Path, is_wanted: fn(&Path) -> bool, pictures: &mut Vec<Picture>) {
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
         match entry {
-            Ok(entry) if entry.file_type().is_file() && is_picture(entry.path()) => {
+            Ok(entry) if entry.file_type().is_file() && is_wanted(entry.path()) => {
                 pictures.push(Picture::File(entry.into_path()));
             }
             Ok(_) => {}
@@ -92,16 +93,22 @@ fn walk(folder: &Path, pictures: &mut Vec<Picture>) {
     }
 }
 
-fn is_picture(path: &Path) -> bool {
+/// Whether a file is a picture by its name.
+pub(super) fn is_picture(path: &Path) -> bool {
+    has_extension(path, &EXTENSIONS)
+}
+
+/// Whether a path ends in one of the extensions, in whatever case.
+pub(super) fn has_extension(path: &Path, known: &[&str]) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or("");
-    EXTENSIONS.iter().any(|known| known.eq_ignore_ascii_case(extension))
+    known.iter().any(|known| known.eq_ignore_ascii_case(extension))
 }
 
 /// Works through the pictures with a progress bar: `work` makes an answer of each, `print` shows the
 /// answer or the failure. A failed picture is also reported on stderr, and the rest go on.
-pub(super) fn work_through<T>(
-    pictures: &[Picture],
-    mut work: impl FnMut(&Picture) -> anyhow::Result<T>,
+pub(super) fn work_through<P: fmt::Display, T>(
+    pictures: &[P],
+    mut work: impl FnMut(&P) -> anyhow::Result<T>,
     mut print: impl FnMut(&str, anyhow::Result<T>) -> io::Result<()>,
 ) -> Result<Outcome, Failure> {
     let bar = progress(pictures.len());

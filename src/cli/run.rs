@@ -8,9 +8,10 @@ use anyhow::Context;
 use clap::Args;
 use edgeclip::config::Config;
 use edgeclip::pipeline::{Appliance, Handle, Options, Summary};
+use edgeclip::prompts::built_in_set;
 use toml::Value;
 
-use super::{Failure, ModelArguments, Outcome, Precision, say};
+use super::{ComputeArguments, Failure, ModelArguments, Outcome, Precision, say};
 
 /// Time that a clean stop has, pins and all.
 const STOP_MAX: Duration = Duration::from_secs(2);
@@ -26,11 +27,14 @@ pub(super) struct Arguments {
     )]
     source: Option<String>,
     /// Labels, separated by commas; may be repeated. Nothing is kept of them
-    #[arg(long, value_name = "LABELS", conflicts_with = "labels_file")]
+    #[arg(long, value_name = "LABELS", group = "words")]
     labels: Vec<String>,
     /// File of labels, watched for changes: one a line, or a labels.toml
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", group = "words")]
     labels_file: Option<PathBuf>,
+    /// Labels of a published evaluation, such as cifar10; `edgeclip labels sets` shows them. Nothing is kept of them
+    #[arg(long, value_name = "NAME", group = "words")]
+    label_set: Option<String>,
     /// Frames a second of a folder or file, and asked of a camera
     #[arg(long, value_name = "N")]
     fps: Option<u32>,
@@ -99,7 +103,8 @@ impl Arguments {
 impl ModelArguments {
     /// What the command line sets of the configuration's model.
     pub(super) fn given(&self) -> impl Iterator<Item = (&'static str, Value)> {
-        let precision = match self.precision {
+        let ComputeArguments { precision, threads, cores, kernel } = &self.compute;
+        let precision = match precision {
             Precision::Auto => None,
             Precision::Float => Some("float"),
             Precision::Int8 => Some("int8"),
@@ -108,9 +113,9 @@ impl ModelArguments {
         let given = [
             ("model.path", self.model.as_deref().map(path)),
             ("model.precision", precision.map(|name| Value::String(name.to_owned()))),
-            ("model.threads", self.threads.map(|threads| Value::Integer(i64::from(threads)))),
-            ("model.cores", self.cores.as_ref().map(|cores| Value::String(cores.to_string()))),
-            ("model.kernel", self.kernel.as_ref().map(text)),
+            ("model.threads", threads.map(|threads| Value::Integer(i64::from(threads)))),
+            ("model.cores", cores.as_ref().map(|cores| Value::String(cores.to_string()))),
+            ("model.kernel", kernel.as_ref().map(text)),
         ];
         given.into_iter().filter_map(|(key, value)| Some((key, value?)))
     }
@@ -123,19 +128,27 @@ impl Arguments {
         if self.no_state {
             options.state_dir = None;
         }
+        // What the command line names takes the place of all that the configuration names.
+        if self.labels_file.is_some() {
+            options.labels.set = None;
+        }
         Ok(options)
     }
 
-    /// Whether the command line brings labels.
-    pub(super) fn has_labels(&self) -> bool {
-        !self.labels.is_empty()
+    /// Labels that the command line brings, as a labels file has them.
+    pub(super) fn labels(&self) -> Result<Option<String>, Failure> {
+        if let Some(name) = &self.label_set {
+            let set = built_in_set(name).context("--label-set").map_err(Failure::Usage)?;
+            return Ok(Some(set.text.to_owned()));
+        }
+        let names: Vec<&str> = self.labels.iter().flat_map(|labels| labels.split(',')).collect();
+        Ok((!names.is_empty()).then(|| names.join("\n")))
     }
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let options = arguments.options()?;
-    let labels = arguments.labels.iter().flat_map(|labels| labels.split(','));
-    let labels = arguments.has_labels().then(|| labels.collect::<Vec<_>>().join("\n"));
+    let labels = arguments.labels()?;
     let handle = Handle::default();
     listen_to_signals(handle.clone())?;
     let appliance = Appliance::start_with(&options, labels, handle)?;

@@ -8,9 +8,12 @@ use crate::prompts::{History, LabelSet, read_labels};
 
 /// `given` says that the command line brings labels.
 pub(super) fn look(options: &Options, given: bool) -> Vec<Finding> {
-    let files = options.labels.file.iter().chain(&options.labels.more);
+    let set = options.labels.set.as_ref();
+    let file = options.labels.file.iter().filter(|_| set.is_none());
+    let files = file.chain(&options.labels.more);
     let mut findings: Vec<Finding> = files.map(|file| of_file(file)).collect();
-    if options.labels.file.is_none() && !given {
+    findings.extend(set.map(|set| Finding::ok("labels", format!("those of {set}"))));
+    if options.labels.file.is_none() && set.is_none() && !given {
         findings.push(kept(options));
     }
     findings

@@ -49,7 +49,8 @@ pub(super) fn look(options: &ModelOptions, machine: &Machine) -> Vec<Finding> {
 /// Both sides are loaded, as at a run's start.
 fn load(options: &ModelOptions) -> anyhow::Result<(Model, ImageSide)> {
     let model = options.open(None)?;
-    let image_side = model.image_side()?;
+    let mut image_side = model.image_side()?;
+    model.check_image(&mut image_side)?;
     if model.bundle().manifest().text.is_some() {
         model.text_side()?;
     }

@@ -58,7 +58,10 @@ impl Lookout {
         let names = [options.device.clone(), options.source.name(), model];
         let views = Views::new(&options.source);
         let in_use = Arc::clone(relabeller.in_use());
-        let eye = Eye::new(views, image_model.image_side()?, in_use, names);
+        let mut image_side = image_model.image_side()?;
+        // Before pins move.
+        image_model.check_image(&mut image_side)?;
+        let eye = Eye::new(views, image_side, in_use, names);
         status.with(|status| eye.introduce(status));
         let mut lookout = Self {
             eye,

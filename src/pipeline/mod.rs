@@ -1,6 +1,7 @@
 //! The stages put together: the only file that names them all.
 
 mod appliance;
+mod candidates;
 mod eye;
 mod golden;
 mod lookout;
@@ -8,6 +9,7 @@ mod options;
 mod profile;
 mod relabel;
 mod take_in;
+mod watched;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,9 +30,8 @@ use crate::tokenizer::{Tokenizer, TokenizerError};
 
 pub use appliance::{Appliance, Handle, Summary};
 pub use golden::{SAME_MIN, Verified};
-pub use options::{ModelOptions, Options};
+pub use options::{LabelsOptions, ModelOptions, Options};
 pub use profile::{FrameTimes, Profile};
-pub use relabel::LabelsOptions;
 pub use take_in::{TakenIn, take_in};
 
 /// Why a model can't be loaded or can't embed.

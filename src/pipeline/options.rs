@@ -4,13 +4,16 @@ use std::path::PathBuf;
 
 use serde::Deserialize;
 
-use super::relabel::LabelsOptions;
 use super::{Model, ModelError};
 use crate::bundle;
 use crate::capture;
 use crate::classify;
 use crate::encoder;
 use crate::outputs;
+use crate::prompts::built_in_set;
+
+/// Most label sets that are kept.
+const KEEP_MAX: usize = 1000;
 
 /// Everything that a run can be told.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -40,6 +43,42 @@ pub struct Options {
     pub http: outputs::http::Options,
     /// Who is told: a watchdog.
     pub watchdog: outputs::watchdog::Options,
+}
+
+/// Where label sets come from and are kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LabelsOptions {
+    /// The labels file: read at the start and whenever it changes.
+    pub file: Option<PathBuf>,
+    /// A label set inside the binary, in place of the file.
+    pub set: Option<String>,
+    /// Further label files, which an input pin goes through in turn.
+    pub more: Vec<PathBuf>,
+    /// Label sets that are kept to go back to.
+    pub keep: usize,
+}
+
+impl LabelsOptions {
+    /// Whether the values make sense.
+    ///
+    /// # Errors
+    /// The field, and the way out.
+    pub fn check(&self) -> Result<(), String> {
+        if let Some(set) = &self.set {
+            built_in_set(set).map_err(|error| format!("set: {error}"))?;
+        }
+        match self.keep {
+            1..=KEEP_MAX => Ok(()),
+            keep => Err(format!("keep is {keep}: give 1 to {KEEP_MAX}")),
+        }
+    }
+}
+
+impl Default for LabelsOptions {
+    fn default() -> Self {
+        Self { file: None, set: None, more: Vec::new(), keep: 20 }
+    }
 }
 
 /// Which model, and how it computes.

@@ -1,58 +1,24 @@
 //! The text side of the loop: label sets come in from everywhere, and go one way. Parsed, checked, encoded
 //! aside, kept on disk, and handed to the loop whole. A bad one changes nothing and says why.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use anyhow::anyhow;
-use serde::Deserialize;
 
-use super::{CACHE_FILE, Model, Options, SETS_FOLDER};
+use super::candidates::{Candidate, Given, OF_FILE, OF_SET, candidates};
+use super::watched::Watched;
+use super::{CACHE_FILE, LabelsOptions, Model, Options, SETS_FOLDER};
 use crate::classify::{self, Decider, Policy, ZeroShotHead};
 use crate::outputs::{LabelsReport, Request};
 use crate::prompts::{
-    self, History, Label, LabelSet, LabelsError, PromptCache, Stored, read_labels,
+    self, History, Label, LabelSet, LabelsError, PromptCache, Stored, built_in_set, read_labels,
 };
 
 /// How often the labels file and the history are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Most label sets that are kept.
-const KEEP_MAX: usize = 1000;
-
-/// Where label sets come from and are kept.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LabelsOptions {
-    /// The labels file: read at the start and whenever it changes.
-    pub file: Option<PathBuf>,
-    /// Further label files, which an input pin goes through in turn.
-    pub more: Vec<PathBuf>,
-    /// Label sets that are kept to go back to.
-    pub keep: usize,
-}
-
-impl LabelsOptions {
-    /// Whether the values make sense.
-    ///
-    /// # Errors
-    /// The field, and the way out.
-    pub fn check(&self) -> Result<(), String> {
-        match self.keep {
-            1..=KEEP_MAX => Ok(()),
-            keep => Err(format!("keep is {keep}: give 1 to {KEEP_MAX}")),
-        }
-    }
-}
-
-impl Default for LabelsOptions {
-    fn default() -> Self {
-        Self { file: None, more: Vec::new(), keep: 20 }
-    }
-}
 
 /// A label set in use: immutable, swapped whole.
 pub(super) struct Active {
@@ -108,15 +74,6 @@ struct Maker {
     cache: PromptCache,
 }
 
-/// A set that could be the first.
-struct Candidate {
-    name: String,
-    text: String,
-    origin: String,
-    /// Its place in the history, if it is there already.
-    number: Option<u64>,
-}
-
 /// Why a set can't be used.
 enum Refusal {
     Set(LabelsError),
@@ -125,7 +82,8 @@ enum Refusal {
 
 impl Relabeller {
     /// Picks the set to begin with, and makes it usable: `text`, where the command line gives one; else the
-    /// labels file, if it was changed since it was last in use; else the newest set of the history.
+    /// built-in set or the labels file that the options name, if it is another than when it was last in use; else the
+    /// newest set of the history.
     ///
     /// # Errors
     /// There are no labels, or those that there are can't be used.
@@ -134,8 +92,12 @@ impl Relabeller {
         options: &Options,
         text: Option<String>,
     ) -> anyhow::Result<(Self, Arc<LabelsReport>)> {
-        let (state, options, decide) =
+        let (state, mut options, decide) =
             (options.state_dir.as_deref(), options.labels.clone(), options.decide.clone());
+        let built_in = options.set.as_deref().map(built_in_set).transpose()?;
+        if built_in.is_some() {
+            options.file = None;
+        }
         let history = state.map(|state| History::open(&state.join(SETS_FOLDER), options.keep));
         let history = history.transpose()?;
         let mut file = Watched::new(options.file.clone());
@@ -145,7 +107,7 @@ impl Relabeller {
                 file.look();
                 vec![Candidate::new("the labels of the command line", text, "command")]
             }
-            None => candidates(&mut file, history.as_ref())?,
+            None => candidates(Given::find(built_in, &mut file), history.as_ref())?,
         };
         let mut maker = Maker::new(model, decide, state);
         let (candidate, active, encoded) = maker.first_good(candidates)?;
@@ -153,9 +115,9 @@ impl Relabeller {
         let (in_use, number) = (Arc::new(active), candidate.number);
         let (is_kept, turn) = (true, None);
         let mut this = Self { maker, options, history, in_use, number, file, is_kept, turn };
-        if number.is_none() && candidate.origin == "file" {
+        if number.is_none() && [OF_FILE, OF_SET].contains(&&*candidate.origin) {
             let text = this.in_use.text.clone();
-            warnings.extend(this.keep(&text, "file"));
+            warnings.extend(this.keep(&text, &candidate.origin));
         }
         let report = this.accepted(&candidate.origin, encoded, warnings);
         Ok((this, report))
@@ -194,7 +156,7 @@ impl Relabeller {
                 Some(self.outcome(report, None))
             }
             Request::Reload => match self.file.read() {
-                Some(text) => Some(self.of_file(text, "file")),
+                Some(text) => Some(self.of_file(text, OF_FILE)),
                 None => {
                     Some(self.refused("reload", anyhow!("there is no labels.file to read again")))
                 }
@@ -209,7 +171,7 @@ impl Relabeller {
     fn look(&mut self) -> Option<Outcome> {
         if self.file.has_changed() {
             let text = self.file.read()?;
-            return Some(self.of_file(text, "file"));
+            return Some(self.of_file(text, OF_FILE));
         }
         let newest = self.history.as_ref()?.newest().ok()??;
         if self.number.is_none_or(|number| newest.number >= number) {
@@ -339,43 +301,6 @@ impl Relabeller {
     }
 }
 
-impl Candidate {
-    fn new(name: &str, text: String, origin: &str) -> Self {
-        Self { name: name.to_owned(), text, origin: origin.to_owned(), number: None }
-    }
-}
-
-/// The sets to begin with, the one that is wanted most first.
-fn candidates(file: &mut Watched, history: Option<&History>) -> anyhow::Result<Vec<Candidate>> {
-    let mut candidates = Vec::new();
-    let kept = history.map(History::list).transpose()?.unwrap_or_default();
-    let of_file = kept.iter().rev().find(|set| set.origin == "file");
-    match file.read() {
-        Some(Ok(text)) => {
-            let was_in_use = of_file.is_some_and(|set| set.read().is_ok_and(|kept| kept == text));
-            if !was_in_use {
-                candidates.push(Candidate::new(&file.name(), text, "file"));
-            }
-        }
-        Some(Err(error)) if kept.iter().all(|set| set.undone) => return Err(error),
-        Some(Err(error)) => log::error!("{error:#}: the set that was in use before is used"),
-        None => {}
-    }
-    for stored in kept.into_iter().rev().filter(|set| !set.undone) {
-        let name = stored.path.display().to_string();
-        let text = match stored.read() {
-            Ok(text) => text,
-            Err(error) => {
-                log::error!("{:#}: passed over", anyhow::Error::from(error));
-                continue;
-            }
-        };
-        let (origin, number) = (stored.origin, Some(stored.number));
-        candidates.push(Candidate { name, text, origin, number });
-    }
-    Ok(candidates)
-}
-
 impl Maker {
     fn new(model: Model, decide: classify::Options, state: Option<&Path>) -> Self {
         let cache_path = state.map(|state| state.join(CACHE_FILE));
@@ -426,47 +351,6 @@ impl Maker {
         let built = built.map_err(|error| Refusal::Other(error.into()))?;
         let (text, smoothing) = (text.to_owned(), self.decide.smoothing);
         Ok((Active { set, text, digest, head: built.head, policies, smoothing }, built.encoded))
-    }
-}
-
-/// A file, and what it looked like when it was read.
-struct Watched {
-    path: Option<PathBuf>,
-    /// Time of change and length at the last reading.
-    read: Option<(SystemTime, u64)>,
-    /// The same at the last look: a file is read when it has stopped changing.
-    seen: Option<(SystemTime, u64)>,
-}
-
-impl Watched {
-    fn new(path: Option<PathBuf>) -> Self {
-        Self { path, read: None, seen: None }
-    }
-
-    fn name(&self) -> String {
-        self.path.as_ref().map_or_else(String::new, |path| path.display().to_string())
-    }
-
-    fn stamp(&self) -> Option<(SystemTime, u64)> {
-        let about = fs::metadata(self.path.as_ref()?).ok()?;
-        Some((about.modified().ok()?, about.len()))
-    }
-
-    /// Takes the file as it is now for known.
-    fn look(&mut self) {
-        self.read = self.stamp();
-    }
-
-    fn has_changed(&mut self) -> bool {
-        let now = self.stamp();
-        let settled = now == self.seen;
-        self.seen = now;
-        settled && now.is_some() && now != self.read
-    }
-
-    fn read(&mut self) -> Option<anyhow::Result<String>> {
-        self.read = self.stamp();
-        Some(read_labels(self.path.as_ref()?))
     }
 }
 

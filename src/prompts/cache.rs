@@ -206,7 +206,7 @@ impl PromptCache {
 
 /// The digest of templates and prompt; no text holds the zero byte between them.
 fn key(prompt: &str, templates: &[Template]) -> String {
-    let mut text: String = templates.iter().map(|template| format!("{template}\0")).collect();
+    let mut text: String = templates.iter().map(|template| template.key() + "\0").collect();
     text.push_str(prompt);
     sha256(text.as_bytes())
 }

@@ -1,13 +1,14 @@
 //! A labels file, or labels typed on the command line, to a [`LabelSet`]. Errors carry the line.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
-use super::templates::{Template, without_article};
-use crate::classify::{self, Mode, NONE, PolicyOptions};
+use super::templates::Template;
+use super::texts::{Line, List, Names, key};
+use crate::classify::{self, Mode, PolicyOptions};
 use crate::digest::sha256;
 use crate::lines::line_at;
 
@@ -33,11 +34,25 @@ pub struct LabelSet {
     labels: Vec<Label>,
     /// `None`: the model's own.
     templates: Option<Vec<Template>>,
+    /// How the set's own templates are filled.
+    #[serde(skip_serializing_if = "is_default")]
+    articles: Articles,
     background: Vec<String>,
     #[serde(skip_serializing_if = "is_default")]
     mode: Mode,
     #[serde(skip_serializing_if = "is_default")]
     bank: Bank,
+}
+
+/// What becomes of the article before a template's place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Articles {
+    /// It follows the label: "a photo of an orange".
+    #[default]
+    Fit,
+    /// It stays as the template has it, "a photo of a orange": what published figures were measured with.
+    AsWritten,
 }
 
 /// Whether the general background prompts take part.
@@ -139,6 +154,7 @@ impl std::error::Error for LabelsError {}
 #[serde(deny_unknown_fields)]
 struct RawSet {
     templates: Option<RawList>,
+    articles: Option<Spanned<Articles>>,
     background: Option<RawList>,
     #[serde(default)]
     mode: Mode,
@@ -169,15 +185,6 @@ struct RawLabel {
 
 /// A list of texts as `labels.toml` has it.
 type RawList = Spanned<Vec<Spanned<String>>>;
-
-/// A text and the line where it stands.
-type Line<'a> = (Option<usize>, &'a str);
-
-/// Texts, and the line where their list begins.
-struct List<'a> {
-    line: Option<usize>,
-    texts: Vec<Line<'a>>,
-}
 
 /// The text of a file, to find lines in.
 struct File<'a>(&'a str);
@@ -290,14 +297,19 @@ impl LabelSet {
             background.map(|list| list.check("background prompt", BACKGROUND_MAX)).transpose()?;
         let background = background.unwrap_or_default();
         let (mode, bank) = (raw.mode, Bank(raw.bank));
-        let set = Self { labels, templates: None, background, mode, bank }.checked()?;
-        match &raw.templates {
-            None => Ok(set),
-            Some(templates) => set.with_template_list(&file.list(templates)),
+        let articles = raw.articles.as_ref().map(Spanned::get_ref).copied().unwrap_or_default();
+        let set = Self { labels, templates: None, articles, background, mode, bank }.checked()?;
+        match (&raw.templates, &raw.articles) {
+            (Some(templates), _) => set.with_template_list(&file.list(templates)),
+            (None, None) => Ok(set),
+            (None, Some(articles)) => Err(LabelsError {
+                line: Some(line_at(text, articles.span().start)),
+                reason: "articles is about the set's own templates: give templates too".to_owned(),
+            }),
         }
     }
 
-    /// The same labels with these templates instead of the model's own.
+    /// The same labels with these templates instead of the model's own or the set's, filled as the set says.
     ///
     /// # Errors
     /// [`LabelsError`] where there are none, or one has not exactly one `{}`.
@@ -362,14 +374,15 @@ impl LabelSet {
             Ok(Label { prompts: vec![name.clone()], name, ..Label::default() })
         };
         let labels = lines.map(label).collect::<Result<_, _>>()?;
-        let (mode, bank) = (Mode::default(), Bank::default());
-        Self { labels, templates: None, background: Vec::new(), mode, bank }.checked()
+        let (articles, mode, bank) = (Articles::default(), Mode::default(), Bank::default());
+        let background = Vec::new();
+        Self { labels, templates: None, articles, background, mode, bank }.checked()
     }
 
     fn with_template_list(mut self, list: &List<'_>) -> Result<Self, LabelsError> {
         let texts = list.check("template", TEMPLATES_MAX)?;
         let parse = |(text, (line, _)): (String, &Line<'_>)| {
-            Template::parse(&text)
+            Template::with_articles(&text, self.articles)
                 .map_err(|error| LabelsError { line: *line, reason: error.to_string() })
         };
         let templates = texts.into_iter().zip(&list.texts).map(parse);
@@ -404,7 +417,7 @@ impl Form {
         let text = text.trim_start_matches('\u{feff}').trim();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
         let is_key = |line: &str| {
-            let keys = ["templates", "background", "mode", "bank", "label"];
+            let keys = ["templates", "articles", "background", "mode", "bank", "label"];
             line.split_once('=').is_some_and(|(key, _)| keys.contains(&key.trim()))
         };
         if text.starts_with('{') {
@@ -416,68 +429,5 @@ impl Form {
         } else {
             Self::Lines
         }
-    }
-}
-
-/// Names seen so far, compared without regard to case, spacing and article: "cat" and "a cat" make
-/// the same prompts.
-#[derive(Default)]
-struct Names(HashMap<String, Option<usize>>);
-
-impl Names {
-    fn check(&mut self, (line, name): Line<'_>) -> Result<String, LabelsError> {
-        let name = text((line, name), "label")?;
-        if name.eq_ignore_ascii_case(NONE) {
-            let reason =
-                format!("\"{name}\" is the answer when no label fits: choose another name");
-            return Err(LabelsError { line, reason });
-        }
-        match self.0.insert(key(&name), line) {
-            None => Ok(name),
-            Some(first) => {
-                let before =
-                    first.map_or(String::new(), |first| format!(" (first in line {first})"));
-                let reason = format!("the label \"{name}\" is given twice{before}: remove one");
-                Err(LabelsError { line, reason })
-            }
-        }
-    }
-}
-
-/// A text without regard to case, spacing and article.
-fn key(text: &str) -> String {
-    let words = without_article(text).split_whitespace().collect::<Vec<_>>();
-    words.join(" ").to_lowercase()
-}
-
-impl List<'_> {
-    /// The texts, each one checked: at least one, and no more than the limit.
-    fn check(&self, what: &str, limit: usize) -> Result<Vec<String>, LabelsError> {
-        let refuse = |reason: String| Err(LabelsError { line: self.line, reason });
-        match self.texts.len() {
-            0 => refuse(format!("an empty list of {what}s: leave it out instead")),
-            count if count > limit => {
-                refuse(format!("{count} {what}s are more than the limit of {limit}"))
-            }
-            _ => self.texts.iter().map(|line| text(*line, what)).collect(),
-        }
-    }
-}
-
-/// One text: trimmed, not empty, not too long, no control characters, no place for a label.
-fn text((line, text): Line<'_>, what: &str) -> Result<String, LabelsError> {
-    let text = text.trim();
-    let refuse = |reason: String| Err(LabelsError { line, reason });
-    if text.is_empty() {
-        refuse(format!("an empty {what}: write words or remove it"))
-    } else if text.len() > TEXT_BYTES_MAX {
-        let start: String = text.chars().take(40).collect();
-        refuse(format!("\"{start}...\" has {} bytes, the limit is {TEXT_BYTES_MAX}", text.len()))
-    } else if text.chars().any(char::is_control) {
-        refuse(format!("{text:?} has a control character in it: remove it"))
-    } else if what != "template" && text.contains("{}") {
-        refuse(format!("\"{text}\" is a template: put it under templates"))
-    } else {
-        Ok(text.to_owned())
     }
 }

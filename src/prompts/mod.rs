@@ -6,16 +6,19 @@ mod file;
 mod history;
 mod labels;
 mod lint;
+mod sets;
 mod templates;
+mod texts;
 
 pub use cache::{CACHE_ROWS_MAX, PromptCache};
 pub use file::read_labels;
 pub use history::{History, HistoryError, Stored};
 pub use labels::{
-    Action, BACKGROUND_MAX, BANK, LABELS_MAX, Label, LabelOutput, LabelSet, LabelsError,
+    Action, Articles, BACKGROUND_MAX, BANK, LABELS_MAX, Label, LabelOutput, LabelSet, LabelsError,
     OUTPUTS_MAX, PROMPTS_MAX, SET_BYTES_MAX, TEMPLATES_MAX, TEXT_BYTES_MAX,
 };
 pub use lint::{ALIKE_COSINE, lint};
+pub use sets::{BUILT_IN_SETS, BuiltInSet, built_in_set};
 pub use templates::{Template, TemplateError};
 
 use half::f16;

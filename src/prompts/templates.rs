@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::labels::Articles;
+
 /// The place of the label in a template.
 const PLACE: &str = "{}";
 
@@ -12,6 +14,7 @@ const PLACE: &str = "{}";
 pub struct Template {
     /// As the user wrote it.
     text: String,
+    articles: Articles,
     /// Up to the article, or up to the place where there is none.
     before: String,
     article: Option<Article>,
@@ -32,11 +35,19 @@ enum Article {
 pub struct TemplateError(String);
 
 impl Template {
-    /// Parses a template.
+    /// Parses a template whose article fits its label.
     ///
     /// # Errors
     /// [`TemplateError`] unless it has exactly one `{}`.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        Self::with_articles(text, Articles::Fit)
+    }
+
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// As [`Template::parse`].
+    pub fn with_articles(text: &str, articles: Articles) -> Result<Self, TemplateError> {
         let wrong = || TemplateError(text.to_owned());
         let (before, after) = text.split_once(PLACE).ok_or_else(wrong)?;
         if after.contains(PLACE) {
@@ -45,6 +56,7 @@ impl Template {
         let words = before.strip_suffix(' ').unwrap_or("");
         let (rest, last) = words.rsplit_once(' ').map_or(("", words), |(rest, last)| (rest, last));
         let article = match last.to_ascii_lowercase().as_str() {
+            _ if articles == Articles::AsWritten => None,
             "a" | "an" => Some(Article::Indefinite),
             "the" => Some(Article::Definite),
             _ => None,
@@ -54,7 +66,16 @@ impl Template {
             (Some(_), true) => String::new(),
             (Some(_), false) => format!("{rest} "),
         };
-        Ok(Self { text: text.to_owned(), before, article, after: after.to_owned() })
+        let (text, after) = (text.to_owned(), after.to_owned());
+        Ok(Self { text, articles, before, article, after })
+    }
+
+    /// What tells it from any template that makes other prompts; no text of a set has a control character.
+    pub(super) fn key(&self) -> String {
+        match self.articles {
+            Articles::Fit => self.text.clone(),
+            Articles::AsWritten => format!("{}\u{1}", self.text),
+        }
     }
 
     /// The prompt for one label. Where the template has an article before its place, an article
@@ -103,7 +124,7 @@ fn is_vowel(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Template;
+    use super::{Articles, Template};
 
     #[test]
     fn articles_follow_the_label() {
@@ -131,6 +152,17 @@ mod tests {
                 "{template} {label}"
             );
         }
+    }
+
+    #[test]
+    fn a_template_may_stay_as_it_is_written() {
+        let fill =
+            |text, label| Template::with_articles(text, Articles::AsWritten).unwrap().fill(label);
+        assert_eq!(fill("a photo of a {}.", "airplane"), "a photo of a airplane.");
+        assert_eq!(fill("a photo of the {}.", "a cat"), "a photo of the a cat.");
+        let keys = [Articles::Fit, Articles::AsWritten]
+            .map(|articles| Template::with_articles("a {}", articles).unwrap().key());
+        assert_ne!(keys[0], keys[1], "the cache tells them apart");
     }
 
     #[test]

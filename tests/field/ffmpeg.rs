@@ -14,7 +14,7 @@ use crate::available;
 /// Longer than anything takes on a busy machine.
 const LONG: Duration = Duration::from_mins(1);
 
-fn ffmpeg_is_there() -> bool {
+pub(crate) fn ffmpeg_is_there() -> bool {
     available("ffmpeg", Command::new("ffmpeg").arg("-version"))
 }
 

@@ -4,6 +4,7 @@
 
 mod broker;
 mod browser;
+mod eval;
 mod ffmpeg;
 mod hub;
 mod mqtt;
