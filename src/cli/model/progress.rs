@@ -1,8 +1,9 @@
 //! How a download goes: a bar on a terminal, lines elsewhere.
 
-use edgeclip::hub::Event;
-use indicatif::{HumanBytes, HumanDuration, ProgressBar, ProgressStyle};
 use std::io::{self, IsTerminal};
+
+use edgeclip::hub::Event;
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
 use crate::cli::say;
 
@@ -28,12 +29,8 @@ impl Progress {
                 say(format_args!("  {path}: {}, {how}, checked", HumanBytes(bytes)));
             }
             Event::Retry { what, reason, wait } => self.bar.suspend(|| {
-                let wait = if wait.as_secs() == 0 {
-                    "now".to_owned()
-                } else {
-                    format!("in {}", HumanDuration(wait))
-                };
-                say(format_args!("  {what}: {reason}; again {wait}"));
+                let wait_s = wait.as_secs_f32();
+                say(format_args!("  {what}: {reason}; again in {wait_s:.1} s"));
             }),
             Event::Locked { path } => {
                 say(format_args!("  {path}: another edgeclip fetches it; waiting"));
