@@ -66,6 +66,7 @@ pub mod outputs;
 
 pub mod bundle;
 pub mod config;
+pub mod hub;
 pub mod import;
 pub mod pipeline;
 

@@ -59,6 +59,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "tokenizer",
         ],
     ),
+    ("hub", &["digest", "disk"]),
     ("config", &["lines", "pipeline"]),
     ("doctor", &["capture", "encoder", "gemm", "outputs", "pipeline", "prompts"]),
 ];
@@ -88,7 +89,9 @@ const HOMES: &[(&str, &str)] = &[
     ("rumqttc", "outputs"),
     ("rppal", "outputs"),
     ("gpiocdev", "outputs"),
+    ("sha1", "digest"),
     ("sha2", "digest"),
+    ("ureq", "hub"),
 ];
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {

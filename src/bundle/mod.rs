@@ -3,6 +3,7 @@
 
 mod manifest;
 mod packed;
+mod store;
 
 use std::borrow::Cow;
 use std::io;
@@ -14,6 +15,7 @@ use crate::digest::sha256;
 pub use manifest::{FORMAT, FileDigest, Manifest, ManifestError, Provenance, ProvenanceFile, Text};
 use packed::Packed;
 pub use packed::PackedError;
+pub use store::{Store, StoredModel, locate};
 
 /// Name of the manifest in a bundle.
 pub(crate) const MANIFEST: &str = "model.toml";
@@ -53,6 +55,16 @@ pub enum BundleError {
     NoModel {
         /// The file.
         path: PathBuf,
+    },
+    /// A name that is neither a path nor in the folder of models.
+    #[error(
+        "there is no model {name}: neither here, nor {name}.eclip or {name}/ in {}; edgeclip model list shows those that there are, edgeclip model pull fetches one", folder.display()
+    )]
+    Unknown {
+        /// What was asked for.
+        name: String,
+        /// The folder of models.
+        folder: PathBuf,
     },
     /// The folder is no bundle.
     #[error("{} is not a model bundle: it has no {MANIFEST}", path.display())]
@@ -145,11 +157,13 @@ impl Bundle {
         Self::from_origin(Origin::BuiltIn(BUILT_IN.ok_or(BundleError::NoBuiltIn)?))
     }
 
-    /// A folder with a `model.toml`, whose other files are read when they are asked for; or a packed model.
+    /// A folder with a `model.toml`, whose other files are read when they are asked for; or a packed model;
+    /// or the name of one in the folder of models (see [`locate`]).
     ///
     /// # Errors
     /// [`BundleError`], which names the file.
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
+        let folder = &locate(folder)?;
         let metadata = std::fs::metadata(folder)
             .map_err(|source| BundleError::Io { path: folder.to_owned(), source })?;
         if metadata.is_file() && packed::is_packed(folder) {
@@ -236,6 +250,15 @@ impl Bundle {
     #[must_use]
     pub fn is_packed(&self) -> bool {
         matches!(self.origin, Origin::Packed(..))
+    }
+
+    /// The kernel that the towers were packed for, where the model is packed.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Packed(_, packed) => Some(packed.kernel()),
+            Origin::BuiltIn(_) | Origin::Folder(_) => None,
+        }
     }
 
     /// A stored tower, `vision` or `text`, where the model is packed.

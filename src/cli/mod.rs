@@ -62,8 +62,8 @@ enum Command {
 /// The options that every command with a model has.
 #[derive(Args)]
 struct ModelArguments {
-    /// Folder of a model bundle (with a model.toml), or a packed model [default: the built-in model]
-    #[arg(long, value_name = "DIR|FILE")]
+    /// Name of a model in the folder of models, a packed model, or a bundle's folder [default: the built-in model]
+    #[arg(long, value_name = "NAME|FILE|DIR")]
     model: Option<PathBuf>,
     #[command(flatten)]
     compute: ComputeArguments,
@@ -149,8 +149,10 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub(crate) fn main() -> ExitCode {
     let started = Instant::now();
     let cli = Cli::parse();
-    let log = env_logger::Env::new().filter_or("EDGECLIP_LOG", "warn,tract=error");
-    env_logger::Builder::from_env(log).init();
+    let asked = env_logger::Env::new().filter_or("EDGECLIP_LOG", "warn,tract=error");
+    let mut logger = env_logger::Builder::from_env(asked);
+    // It would write out all that goes over the wire, a hub's token too.
+    logger.filter_module("ureq_proto", log::LevelFilter::Warn).init();
     let outcome = match &cli.command {
         Command::Classify(arguments) => classify::run(arguments, started),
         Command::Embed(arguments) => embed::run(arguments),

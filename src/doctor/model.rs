@@ -24,7 +24,7 @@ const OWN_STATUS: &str = "/proc/self/status";
 
 pub(super) fn look(options: &ModelOptions, machine: &Machine) -> Vec<Finding> {
     let before = memory(machine);
-    if let (Some(path), Some([available, _])) = (&options.path, before)
+    if let (Some(path), Some([available, _])) = (&options.located(), before)
         && let needed = size(path) * LOADING
         && needed > available
     {

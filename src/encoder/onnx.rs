@@ -49,11 +49,20 @@ pub struct Cut<'a> {
     pub input: &'a str,
     /// Inputs of the same shape that have one value everywhere: of a text at its own length, the attention
     /// mask is all ones and the token types are all zeros.
-    pub uniform: Vec<(&'a str, i64)>,
+    pub uniform: Vec<(&'a str, Uniform)>,
     /// The output that stays.
     pub output: &'a str,
     /// Whether the output has a row for each token, of which the first one is meant.
     pub first_token: bool,
+}
+
+/// One value everywhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Uniform {
+    /// All zeros.
+    Zeros,
+    /// All ones.
+    Ones,
 }
 
 impl OnnxGraph {
@@ -233,37 +242,30 @@ fn producers(graph: &GraphProto) -> HashMap<&str, &NodeProto> {
     producers
 }
 
-/// Nodes that give `name`, of the shape of `like`, with one value everywhere.
-fn uniform(like: &str, name: &str, value: i64) -> [NodeProto; 2] {
-    let shape = format!("{name}.shape");
-    let value = TensorProto {
-        dims: vec![1],
-        data_type: DataType::Int64 as i32,
-        int64_data: vec![value],
-        ..TensorProto::default()
+/// Nodes that give `name`, of the shape of `like`, with 0 or 1 everywhere: computed of `like` when the graph runs, since
+/// tract goes wrong in what it makes of such constants of a free size.
+fn uniform(like: &str, name: &str, uniform: Uniform) -> Vec<NodeProto> {
+    let node = |op_type: &str, inputs: &[&str], output: &str| NodeProto {
+        op_type: op_type.into(),
+        name: format!("{name}.{op_type}"),
+        input: inputs.iter().map(|input| (*input).to_owned()).collect(),
+        output: vec![output.into()],
+        ..NodeProto::default()
     };
-    [
-        NodeProto {
-            op_type: "Shape".into(),
-            name: shape.clone(),
-            input: vec![like.into()],
-            output: vec![shape.clone()],
-            ..NodeProto::default()
-        },
-        NodeProto {
-            op_type: "ConstantOfShape".into(),
-            name: format!("{name}.uniform"),
-            input: vec![shape],
-            output: vec![name.into()],
-            attribute: vec![AttributeProto {
-                name: "value".into(),
-                r#type: AttributeType::Tensor as i32,
-                t: Some(value),
+    match uniform {
+        Uniform::Zeros => vec![node("Sub", &[like, like], name)],
+        Uniform::Ones => {
+            let equal = format!("{name}.equal");
+            let to = AttributeProto {
+                name: "to".into(),
+                r#type: AttributeType::Int as i32,
+                i: DataType::Int64 as i64,
                 ..AttributeProto::default()
-            }],
-            ..NodeProto::default()
-        },
-    ]
+            };
+            let cast = NodeProto { attribute: vec![to], ..node("Cast", &[&equal], name) };
+            vec![node("Equal", &[like, like], &equal), cast]
+        }
+    }
 }
 
 /// A node that takes the first of the rows along the second axis, and the constant that it needs.

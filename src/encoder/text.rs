@@ -18,13 +18,15 @@ const ROWS_MAX: usize = 32;
 pub struct TextEncoder {
     tower: Tower,
     rows_max: usize,
+    /// Tokens of every text, where the graph takes one number of them alone.
+    length: Option<usize>,
     /// Size of the vocabulary, where the graph shows it.
     vocabulary: Option<usize>,
 }
 
 impl TextEncoder {
     /// Loads and optimises an ONNX graph: `input_ids [n, l]` i64 to
-    /// `text_embeds [n, embedding_dim]` f32, with `n` and `l` free.
+    /// `text_embeds [n, embedding_dim]` f32, with `n` and `l` free, or `l` the context length.
     ///
     /// # Errors
     /// [`EncoderError::Load`] and [`EncoderError::Shape`], also where the graph takes fewer than
@@ -35,10 +37,9 @@ impl TextEncoder {
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
-        either_batch(|n| {
-            let shape = [n, Size::Free("l")];
+        first_shape(context_length, |shape| {
             let tower =
-                Tower::load("text", onnx, i64::datum_type(), &shape, embedding_dim, compute)?;
+                Tower::load("text", onnx, i64::datum_type(), shape, embedding_dim, compute)?;
             Self::new(tower, context_length)
         })
     }
@@ -54,9 +55,8 @@ impl TextEncoder {
         compute: &Compute,
         layout: Layout,
     ) -> Result<PackedTower, EncoderError> {
-        either_batch(|n| {
-            let shape = [n, Size::Free("l")];
-            let packed = Tower::pack("text", onnx, i64::datum_type(), &shape, compute, layout)?;
+        first_shape(context_length, |shape| {
+            let packed = Tower::pack("text", onnx, i64::datum_type(), shape, compute, layout)?;
             Self::load_packed(&packed, layout, context_length, embedding_dim, compute)?;
             Ok(packed)
         })
@@ -73,8 +73,9 @@ impl TextEncoder {
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, EncoderError> {
-        let shapes = [Size::Free("n"), Size::Fixed(1)].map(|n| [n, Size::Free("l")]);
-        let input = (i64::datum_type(), &[&shapes[0][..], &shapes[1]][..]);
+        let shapes = shapes(context_length);
+        let shapes = shapes.each_ref().map(|shape| &shape[..]);
+        let input = (i64::datum_type(), &shapes[..]);
         let tower = Tower::load_packed("text", packed, layout, input, embedding_dim, compute)?;
         Self::new(tower, context_length)
     }
@@ -85,8 +86,9 @@ impl TextEncoder {
             let reason = format!("it fails on a text of {context_length} tokens: {reason}");
             return Err(EncoderError::Shape { tower, reason });
         }
-        let (vocabulary, rows_max) = (tower.table_rows(), tower.rows().unwrap_or(ROWS_MAX));
-        Ok(Self { tower, rows_max, vocabulary })
+        let [rows, length] = tower.input_sizes();
+        let (vocabulary, rows_max) = (tower.table_rows(), rows.unwrap_or(ROWS_MAX));
+        Ok(Self { tower, rows_max, length, vocabulary })
     }
 
     /// The embeddings of several texts, in their order. Texts of one length run together, each at
@@ -122,6 +124,13 @@ impl TextEncoder {
     }
 
     fn check(&self, text: &TokenIds) -> Result<(), EncoderError> {
+        if let Some(length) = self.length.filter(|length| *length != text.ids().len()) {
+            let reason = format!(
+                "it reads texts of {length} tokens alone, this one has {}",
+                text.ids().len()
+            );
+            return Err(EncoderError::Shape { tower: "text", reason });
+        }
         let size = self.vocabulary.and_then(|size| i64::try_from(size).ok()).unwrap_or(i64::MAX);
         match text.ids().iter().find(|id| !(0..size).contains(*id)) {
             None => Ok(()),
@@ -133,10 +142,30 @@ impl TextEncoder {
     }
 }
 
-/// Some graphs compute with both sizes in ways that tract can't follow: they get one text at a time.
-fn either_batch<T>(load: impl Fn(Size) -> Result<T, EncoderError>) -> Result<T, EncoderError> {
-    match load(Size::Free("n")) {
-        Err(EncoderError::Load { .. } | EncoderError::Shape { .. }) => load(Size::Fixed(1)),
-        loaded => loaded,
+/// What a graph's input may be, best first. Some compute with both sizes in ways that tract can't follow: they get one
+/// text at a time. Others were exported for texts of one length.
+fn shapes(context_length: usize) -> [[Size; 2]; 4] {
+    let lengths = [Size::Free("l"), Size::Fixed(context_length)];
+    let counts = [Size::Free("n"), Size::Fixed(1)];
+    let [free, fixed] = lengths.map(|length| counts.map(|count| [count, length]));
+    [free[0], free[1], fixed[0], fixed[1]]
+}
+
+/// Loads with the first shape that a graph can be loaded with; where there is none, the error is that of the first.
+fn first_shape<T>(
+    context_length: usize,
+    load: impl Fn(&[Size]) -> Result<T, EncoderError>,
+) -> Result<T, EncoderError> {
+    let [first, others @ ..] = shapes(context_length);
+    let mut loaded = load(&first);
+    let failed = |loaded: &Result<T, EncoderError>| {
+        matches!(loaded, Err(EncoderError::Load { .. } | EncoderError::Shape { .. }))
+    };
+    for shape in others {
+        if !failed(&loaded) {
+            break;
+        }
+        loaded = load(&shape).or(loaded);
     }
+    loaded
 }

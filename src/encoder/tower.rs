@@ -122,9 +122,10 @@ impl Tower {
         Ok(Self { name, plan, embedding_dim, report })
     }
 
-    /// Rows of a run, where the graph takes one number of them alone.
-    pub(super) fn rows(&self) -> Option<usize> {
-        self.plan.model().input_fact(0).ok()?.shape[0].to_usize().ok()
+    /// The input's first two sizes: rows of a run, and what a row has of the second one; none where they are free.
+    pub(super) fn input_sizes(&self) -> [Option<usize>; 2] {
+        let fact = self.plan.model().input_fact(0).ok();
+        [0, 1].map(|axis| fact?.shape.get(axis)?.to_usize().ok())
     }
 
     /// What became int8; nothing in a tower of floats.

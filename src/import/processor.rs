@@ -146,3 +146,110 @@ fn filter(settings: &Settings) -> Result<Filter, ImportError> {
         Some(other) => Err(settings.wrong("resample", &format!("is {other}: Pillow has 0 to 5"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(settings: &Value) -> Result<Options, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("preprocessor_config.json");
+        std::fs::write(&path, settings.to_string()).unwrap();
+        let settings = Settings::required(&path).unwrap();
+        options(&settings)
+            .map_err(|error| error.to_string().split(": ").skip(1).collect::<Vec<_>>().join(": "))
+    }
+
+    #[test]
+    fn published_processors_are_read() {
+        let clip = json!({
+            "crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_convert_rgb": true,
+            "do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.5, 0.25, 0.125],
+            "image_std": [0.25, 0.5, 1.0], "resample": 3, "rescale_factor": 0.003_921_568_627_450_98,
+            "size": {"shortest_edge": 224}, "image_processor_type": "CLIPImageProcessor"
+        });
+        let options = read(&clip).unwrap();
+        assert_eq!((options.image_size, options.resize_edge), (224, 224));
+        assert_eq!((options.resize, options.filter), (ResizeRule::ShortestEdge, Filter::Bicubic));
+        assert_eq!((options.mean, options.std), ([0.5, 0.25, 0.125], [0.25, 0.5, 1.0]));
+
+        // As it was first published: bare numbers.
+        let old = json!({
+            "crop_size": 224, "do_center_crop": true, "do_normalize": true, "do_resize": true,
+            "feature_extractor_type": "CLIPFeatureExtractor", "image_mean": [0.5, 0.25, 0.125],
+            "image_std": [0.25, 0.5, 1.0], "resample": 3, "size": 224
+        });
+        assert_eq!(read(&old).unwrap(), options);
+
+        let siglip = json!({
+            "do_normalize": true, "do_rescale": true, "do_resize": true, "image_mean": [0.5, 0.5, 0.5],
+            "image_processor_type": "SiglipImageProcessor", "image_std": [0.5, 0.5, 0.5], "resample": 2,
+            "size": {"height": 256, "width": 256}
+        });
+        let options = read(&siglip).unwrap();
+        assert_eq!((options.resize, options.image_size), (ResizeRule::Squash, 256));
+        assert_eq!(options.filter, Filter::Bilinear);
+
+        let dino = json!({
+            "crop_size": {"height": 224, "width": 224}, "do_center_crop": true, "do_normalize": false,
+            "image_processor_type": "BitImageProcessor", "size": {"shortest_edge": 256}
+        });
+        let options = read(&dino).unwrap();
+        assert_eq!((options.image_size, options.resize_edge), (224, 256));
+        assert_eq!((options.mean, options.std), ([0.0; 3], [1.0; 3]));
+
+        // Bytes that are scaled to -1..1 by the factor and the mean together.
+        let scaled = json!({
+            "size": {"height": 8, "width": 8}, "rescale_factor": 0.007_843_137_254_901_96,
+            "image_mean": [1.0, 1.0, 1.0], "image_std": [1.0, 1.0, 1.0]
+        });
+        let options = read(&scaled).unwrap();
+        assert!((options.mean[0] - 0.5).abs() < 1e-6 && (options.std[0] - 0.5).abs() < 1e-6);
+    }
+
+    #[test]
+    fn what_cannot_be_honoured_is_refused_with_its_field() {
+        let sound = json!({
+            "size": {"height": 8, "width": 8}, "image_mean": [0.5, 0.5, 0.5], "image_std": [0.5, 0.5, 0.5]
+        });
+        assert!(read(&sound).is_ok());
+        let cases = [
+            (json!({"do_pad": true}), "do_pad pads"),
+            (json!({"do_flip_channel_order": true}), "do_flip_channel_order swaps"),
+            (json!({"do_resize": false}), "do_resize is false"),
+            (json!({"resample": 0}), "resample is 0"),
+            (json!({"resample": 9}), "resample is 9"),
+            (json!({"crop_pct": 0.9}), "crop_pct crops"),
+            (json!({"size": {"height": 8, "width": 9}}), "size.width is 9 and height 8"),
+            (json!({"size": {"shortest_edge": 8, "longest_edge": 12}}), "size.longest_edge bounds"),
+            (
+                json!({"size": {"shortest_edge": 8}, "do_center_crop": false}),
+                "do_center_crop is false",
+            ),
+            (json!({"size": {"shortest_edge": 0}}), "size.shortest_edge is missing or no edge"),
+            (json!({"size": "large"}), "size is \"large\""),
+            (
+                json!({"do_center_crop": true, "crop_size": {"height": 9, "width": 9}}),
+                "crop_size is 9",
+            ),
+            (
+                json!({"do_center_crop": true, "crop_size": {"height": 4, "width": 5}}),
+                "crop_size is no",
+            ),
+            (json!({"image_mean": null}), "image_mean is missing"),
+            (json!({"image_std": [1.0, 2.0]}), "image_std is [1.0,2.0], three"),
+            (json!({"rescale_factor": 0}), "rescale_factor must be above 0"),
+            (json!({"do_rescale": "yes"}), "do_rescale is \"yes\", true or false"),
+        ];
+        for (change, wanted) in cases {
+            let mut settings = sound.clone();
+            for (field, value) in change.as_object().unwrap() {
+                settings[field] = value.clone();
+            }
+            let refusal = read(&settings).unwrap_err();
+            assert!(refusal.starts_with(wanted), "{change}: {refusal}");
+        }
+    }
+}

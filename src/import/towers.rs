@@ -5,7 +5,7 @@ use std::path::Path;
 use super::facts::Family;
 use super::variant::Graphs;
 use super::{ImportError, Side};
-use crate::encoder::{Cut, OnnxGraph, Port};
+use crate::encoder::{Cut, OnnxGraph, Port, Uniform};
 
 /// A tower as an ONNX file with one input and one output.
 pub(super) struct Tower {
@@ -29,8 +29,9 @@ pub(super) struct Towers {
 /// Names that exporters give to a tower's input, most common first.
 const IMAGE_INPUTS: [&str; 3] = ["pixel_values", "image", "input"];
 const TEXT_INPUTS: [&str; 3] = ["input_ids", "text", "tokens"];
-/// Inputs that are known for texts without padding, and their one value.
-const UNIFORM: [(&str, i64); 2] = [("attention_mask", 1), ("token_type_ids", 0)];
+/// Inputs that are known for texts without padding.
+const UNIFORM: [(&str, Uniform); 2] =
+    [("attention_mask", Uniform::Ones), ("token_type_ids", Uniform::Zeros)];
 /// Names of the logits of pictures by texts, and the other way round.
 const LOGITS: [&str; 2] = ["logits_per_image", "logits_per_text"];
 /// An output with a row for each token.

@@ -49,24 +49,24 @@ impl Words {
         let unpadded = Options { context_length, padding: Padding::None, cleaning: facts.cleaning };
         let failed = |source| ImportError::Tokenizer { path: path.clone(), source };
         let tokenizer = Tokenizer::from_json(&vocabulary, unpadded).map_err(failed)?;
-        let padded = || -> Result<Options, ImportError> {
-            let id = pad_id(folder, facts, &tokenizer)?;
-            Ok(Options { padding: Padding::To { id, to: context_length }, ..unpadded })
-        };
-        let options = if fixed.is_some() {
-            padded()?
+        let pad_id = pad_id(folder, facts, &tokenizer);
+        let with = |id| Options { padding: Padding::To { id, to: context_length }, ..unpadded };
+        let needs_padding = if fixed.is_some() {
+            true
         } else if tower.is_masked && facts.family != Family::Pooled {
-            unpadded
+            false
         } else {
-            let ids = tokenizer.encode(SHORT).map_err(failed)?;
-            let options = padded()?;
+            // Any token will do to see whether the tower looks at what comes after the end.
+            let options = with(*pad_id.as_ref().unwrap_or(&0));
             let long = Tokenizer::from_json(&vocabulary, options).map_err(failed)?;
-            let long = long.encode(SHORT).map_err(failed)?;
-            let run = |source| ImportError::Tower { side: Side::Text, source };
+            let texts = [tokenizer.encode(SHORT), long.encode(SHORT)];
+            let [short, long] = texts.map(|text| text.map_err(failed));
+            let texts = [short?, long?];
             let encoder = TextEncoder::load(&tower.onnx, context_length, embedding_dim, compute);
-            let rows = encoder.and_then(|encoder| encoder.encode(&[ids, long])).map_err(run)?;
-            if is_same(&rows) { unpadded } else { options }
+            let rows = encoder.and_then(|encoder| encoder.encode(&texts));
+            !is_same(&rows.map_err(|source| ImportError::Tower { side: Side::Text, source })?)
         };
+        let options = if needs_padding { with(pad_id?) } else { unpadded };
         Ok(Self { vocabulary, options })
     }
 }

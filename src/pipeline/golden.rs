@@ -25,6 +25,7 @@ const TEXTS: [&str; 4] = ["a cat", "a red circle on a table", "three men with a 
 
 /// Names of what is kept.
 const IMAGES: &str = "pictures";
+const WORDS: &str = "texts";
 const NAMES: [[&str; 2]; 2] = [["image_float", "image_int8"], ["text_float", "text_int8"]];
 
 /// Known inputs and their embeddings.
@@ -98,17 +99,16 @@ impl Golden {
         for (name, shape, values) in &flat {
             tensors.push((name, TensorView::new(Dtype::F32, shape.clone(), cast_slice(values))?));
         }
-        let texts = self.texts.iter().enumerate();
-        let texts: HashMap<_, _> = texts.map(|(at, text)| (at.to_string(), text.clone())).collect();
-        safetensors::serialize(tensors, Some(texts))
+        // One entry alone: several would stand in an order that differs from run to run.
+        let texts = serde_json::json!(self.texts).to_string();
+        safetensors::serialize(tensors, Some(HashMap::from([(WORDS.to_owned(), texts)])))
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote; none where it is something else.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-        let texts = header.metadata().clone().unwrap_or_default();
-        let texts: Option<Vec<_>> =
-            (0..texts.len()).map(|at| texts.get(&at.to_string()).cloned()).collect();
+        let texts: Vec<String> =
+            serde_json::from_str(header.metadata().as_ref()?.get(WORDS)?).ok()?;
         let tensors = SafeTensors::deserialize(bytes).ok()?;
         let rows = |name: &str| -> Option<Vec<Embedding>> {
             let tensor = tensors.tensor(name).ok()?;
@@ -127,7 +127,7 @@ impl Golden {
             Frame::new(u32::try_from(width).ok()?, u32::try_from(height).ok()?, rgb.to_vec())
         });
         let pictures = pictures.collect::<Option<Vec<_>>>()?;
-        Some(Self { pictures, texts: texts?, image: both(NAMES[0])?, text: both(NAMES[1]) })
+        Some(Self { pictures, texts, image: both(NAMES[0])?, text: both(NAMES[1]) })
     }
 
     /// The least cosine of int8 to float of pictures and texts.

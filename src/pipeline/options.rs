@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::{Model, ModelError};
+use crate::bundle;
 use crate::capture;
 use crate::classify;
 use crate::encoder;
@@ -84,7 +85,7 @@ impl Default for LabelsOptions {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ModelOptions {
-    /// A bundle's folder, or a packed model; none: the built-in model.
+    /// A bundle's folder, a packed model, or the name of one in the folder of models; none: the built-in model.
     pub path: Option<PathBuf>,
     /// See [`encoder::Options::precision`].
     pub precision: encoder::Precision,
@@ -151,6 +152,12 @@ impl Options {
 }
 
 impl ModelOptions {
+    /// The file or folder that the model is in, where one is named and there.
+    #[must_use]
+    pub fn located(&self) -> Option<PathBuf> {
+        bundle::locate(self.path.as_deref()?).ok()
+    }
+
     /// Opens the model to compute on `threads`, or as the options say.
     ///
     /// # Errors

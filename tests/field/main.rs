@@ -6,6 +6,7 @@ mod broker;
 mod browser;
 mod eval;
 mod ffmpeg;
+mod hub;
 mod mqtt;
 mod numpy;
 mod page;

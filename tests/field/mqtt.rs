@@ -431,7 +431,7 @@ fn tls_trusts_the_named_authority_only() {
 }
 
 /// An authority of our own, and a certificate of it for this machine.
-fn certificates(folder: &Path) {
+pub(super) fn certificates(folder: &Path) {
     let script = "set -e
         openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=authority' -keyout ca.key -out ca.pem
         openssl req -newkey rsa:2048 -nodes -subj '/CN=localhost' -keyout key.pem -out request.pem

@@ -19,7 +19,7 @@ Pillow, written here with Pillow alone:
   max(1, int(size * short / long)); black fills the rest, offset (size - n) // 2.
 * Every resize is Pillow's Image.resize, which antialiases when it shrinks.
 
-cases.json lists {file, expected, size, resize, filter, tolerance}; `expected` is
+cases.json lists {file, expected, size, resize, filter, tolerance}, and {edge, crop} where more is cut off; `expected` is
 a PNG of the RGB pixels, `tolerance` the largest difference allowed per sample.
 Tolerance 0 marks cases where the resize is the identity, so that the file's own
 pixels are expected. Lossy JPEG gets 3, as decoders differ; the rest gets 1.
@@ -38,7 +38,7 @@ from PIL import Image, ImageOps
 DATA = Path("tests/data")
 OUT = DATA / "preprocess"
 BROKEN = DATA / "broken"
-FILTERS = {"bicubic": Image.Resampling.BICUBIC, "bilinear": Image.Resampling.BILINEAR}
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("bicubic", "bilinear", "lanczos", "box", "hamming")}
 SHORT = {"shortest-edge": "short", "squash": "squash", "longest-edge-pad": "pad"}
 
 cases = []
@@ -48,16 +48,16 @@ pixels = {}  # file name -> RGB picture that a correct decoder gives
 # The reference.
 
 
-def preprocess(rgb, size, resize, filter):
+def preprocess(rgb, size, resize, filter, edge, crop):
     w, h = rgb.size
     short, long = min(w, h), max(w, h)
     resample = FILTERS[filter]
-    if resize == "squash":
-        return rgb.resize((size, size), resample)
-    if resize == "shortest-edge":
-        other = int(size * long / short)
-        rgb = rgb.resize((size, other) if w <= h else (other, size), resample)
-        left, top = (rgb.width - size) // 2, (rgb.height - size) // 2
+    if resize != "longest-edge-pad":
+        other = edge if resize == "squash" else int(edge * long / short)
+        rgb = rgb.resize((edge, other) if w <= h else (other, edge), resample)
+        # transformers' center_crop, and torchvision's.
+        before = (lambda off: off // 2) if crop == "floor" else (lambda off: round(off / 2))
+        left, top = before(rgb.width - size), before(rgb.height - size)
         return rgb.crop((left, top, left + size, top + size))
     n = max(1, int(size * short / long))
     rgb = rgb.resize((n, size) if w <= h else (size, n), resample)
@@ -66,18 +66,20 @@ def preprocess(rgb, size, resize, filter):
     return canvas
 
 
-def case(file, size, resize="shortest-edge", filter="bicubic", tolerance=1, expected=None):
+def case(file, size, resize="shortest-edge", filter="bicubic", tolerance=1, expected=None, edge=None, crop="floor"):
     if expected is None:
-        expected = f"{file.replace('.', '-')}.{SHORT[resize]}-{filter}-{size}.png"
-    image = preprocess(pixels[file], size, resize, filter)
+        larger = "" if edge is None else f"-{edge}-{crop}"
+        expected = f"{file.replace('.', '-')}.{SHORT[resize]}-{filter}-{size}{larger}.png"
+    image = preprocess(pixels[file], size, resize, filter, edge or size, crop)
     path = OUT / "expected" / expected
     if path.exists():
         assert Image.open(path).tobytes() == image.tobytes(), f"{file} differs from {expected}"
     else:
         image.save(path, optimize=True)
-    cases.append(
-        dict(file=file, expected=f"expected/{expected}", size=size, resize=resize, filter=filter, tolerance=tolerance)
-    )
+    entry = dict(file=file, expected=f"expected/{expected}", size=size, resize=resize, filter=filter, tolerance=tolerance)
+    if edge is not None:
+        entry |= dict(edge=edge, crop=crop)
+    cases.append(entry)
 
 
 def save(file, image, **options):
@@ -169,6 +171,15 @@ def sizes():
         case(file, 64, filter="bilinear")
         case(file, 96, "squash")
         case(file, 224, "longest-edge-pad")
+
+    for file in ("rgb-640x427.png", "rgb-333x500.png", "rgb-37x61.png"):
+        for filter in ("lanczos", "box", "hamming"):
+            case(file, 64, filter=filter)
+        # 3 and 5 pixels are cut off: half a pixel goes one way or the other.
+        for crop in ("floor", "round"):
+            case(file, 64, edge=67, crop=crop, tolerance=2)
+            case(file, 64, edge=69, crop=crop, tolerance=2)
+        case(file, 64, "squash", "bilinear", edge=81)
 
 
 def modes():

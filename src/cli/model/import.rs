@@ -92,6 +92,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
+/// Says so where int8 is not as good as float.
+pub(super) fn warn_of_int8(taken: &TakenIn) {
+    let lowest = taken.text_int8.map_or(taken.image_int8, |text| text.min(taken.image_int8));
+    if lowest < INT8_COSINE_LOW {
+        say(format_args!(
+            "int8 is only near {lowest:.3} (cosine) to float: consider --precision float, which needs the bundle's folder"
+        ));
+    }
+}
+
 /// Tells what was taken in: words on stderr, the path or a JSON object on stdout.
 pub(super) fn report(taken: &TakenIn, json: bool) -> std::io::Result<()> {
     let TakenIn { path, manifest, digest, image_int8, text_int8 } = taken;
@@ -100,12 +110,7 @@ pub(super) fn report(taken: &TakenIn, json: bool) -> std::io::Result<()> {
         say(format_args!("{graphs}"));
     }
     say(format_args!("licence of the weights: {}", manifest.licence));
-    let lowest = text_int8.map_or(*image_int8, |text| text.min(*image_int8));
-    if lowest < INT8_COSINE_LOW {
-        say(format_args!(
-            "int8 is only near {lowest:.3} (cosine) to float: consider --precision float, which needs the bundle's folder"
-        ));
-    }
+    warn_of_int8(taken);
     if json {
         return print_json(&Line {
             path: path.display().to_string(),

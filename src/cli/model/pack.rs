@@ -12,8 +12,8 @@ pub(super) struct Arguments {
     /// The file to write
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// Folder of a model bundle (with a model.toml) [default: the built-in model]
-    #[arg(long, value_name = "DIR")]
+    /// Folder of a model bundle (with a model.toml), or its name in the folder of models [default: the built-in model]
+    #[arg(long, value_name = "DIR|NAME")]
     model: Option<PathBuf>,
     /// The int8 kernel of the board that it is for: i8mm, dotprod (Cortex-A55, A76), neon (A53, A72),
     /// avx512vnni, avx2 [default: this machine's]
