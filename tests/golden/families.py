@@ -113,7 +113,7 @@ def pixel_values(folder: Path) -> np.ndarray:
 
 def tokens(folder: Path, family: Family, texts: list[str]) -> dict[str, np.ndarray]:
     """Inputs of the text tower, [6, tokens], as the family's library makes them."""
-    if (folder / "open_clip_config.json").exists():
+    if family.kind == "open_clip":
         return {"input_ids": open_clip_tokens(folder, family, texts)}
     padding = {"padding": "max_length", "max_length": family.text_length, "truncation": True} if family.text_length else {"padding": True}
     if family.vocabulary != "siglip":
@@ -181,11 +181,13 @@ def without_rounding(exact: Path, quantised: Path) -> None:
     graph, values = onnx.load(exact), {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(quantised).graph.initializer}
     replaced = 0
     for one in graph.graph.initializer:
-        whole = values.get(f"{one.name}_quantized")
-        if whole is not None:
-            floats = (whole.astype(np.float32) - np.float32(values[f"{one.name}_zero_point"])) * values[f"{one.name}_scale"]
-            one.CopyFrom(onnx.numpy_helper.from_array(floats.reshape(tuple(one.dims)), one.name))
-            replaced += 1
+        # A Gemm's weight is turned before it is quantised.
+        for name, turned in ((one.name, False), (f"{one.name}_Transposed", True)):
+            if f"{name}_quantized" in values:
+                floats = (values[f"{name}_quantized"].astype(np.float32) - np.float32(values[f"{name}_zero_point"])) * values[f"{name}_scale"]
+                floats = floats.T if turned else floats
+                one.CopyFrom(onnx.numpy_helper.from_array(floats.reshape(tuple(one.dims)), one.name))
+                replaced += 1
     assert replaced > 4, quantised
     onnx.save(graph, exact)
 
