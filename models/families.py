@@ -126,7 +126,7 @@ def mobileclip_b(name: str, xenova: bool) -> Family:
     """The same with a vision transformer behind a convolutional stem; its text tower looks back only."""
     source = f"open_clip 3.3.0, model_configs/{name}.json, and timm 1.0.31's vit_base_mci_224"
     narrow = {"embed_dim": 24, "vision_cfg": {"image_size": 32}, "text_cfg": NARROW_TEXT}
-    trunk = {"stem": (8, 8, 32), "embed_dim": 32, "depth": 1, "num_heads": 2, "img_size": 32}
+    trunk = {"stem": (8, 8, 32), "embed_dim": 32, "depth": 2, "num_heads": 2, "img_size": 32}
     preprocessor, cfg = (mobileclip_preprocessor(224), {}) if xenova else (None, MOBILECLIP_CFG)
     return Family("open_clip", source, {"open_clip": name}, narrow, preprocessor, preprocess_cfg=cfg, narrow_trunk=trunk, text_length=77, pad="!")
 
