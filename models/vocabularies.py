@@ -10,12 +10,13 @@ import json
 import random
 import re
 import string
+from collections import Counter
 from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 
 import sentencepiece
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers.convert_slow_tokenizer import SpmConverter, bytes_to_unicode
 from transformers.models.gemma.tokenization_gemma_fast import GemmaTokenizerFast
 
@@ -85,16 +86,38 @@ def clip(out: Path, size: int, published: Path | None, context: int = 77, pad: s
     write_configs(out, config, tokens, added)
 
 
+def learnt_merges(counts: Counter, count: int) -> list[tuple[str, str]]:
+    """Byte pairs by their frequency in words, ties by their letters: tokenizers' own trainer breaks them by chance."""
+    words = {word: [*word[:-1], word[-1] + "</w>"] for word in counts}
+    merges = []
+    for _ in range(count):
+        pairs = Counter()
+        for word, parts in words.items():
+            for pair in zip(parts, parts[1:]):
+                pairs[pair] += counts[word]
+        merges.append(min(pairs, key=lambda pair: (-pairs[pair], pair)))
+        words = {word: merged_pair(parts, merges[-1]) for word, parts in words.items()}
+    return merges
+
+
+def merged_pair(parts: list[str], pair: tuple[str, str]) -> list[str]:
+    made = []
+    for part in parts:
+        if made and (made[-1], part) == pair:
+            made[-1] += part
+        else:
+            made.append(part)
+    return made
+
+
 def clip_tokenizer(size: int, begin: str, end: str) -> Tokenizer:
     """CLIP's order of ids: 256 bytes, the same at a word's end, merges, begin, end."""
     normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()])
     words = Regex(r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+")
     split = pre_tokenizers.Sequence([pre_tokenizers.Split(words, behavior="removed", invert=True), pre_tokenizers.ByteLevel(add_prefix_space=False)])
-    trained = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
-    trained.normalizer, trained.pre_tokenizer = normalizer, split
-    # Bytes at a word's end that the captions lack come on top of what is learnt, so there is enough to cut from.
-    trained.train_from_iterator(captions(), trainers.BpeTrainer(vocab_size=size, end_of_word_suffix="</w>", show_progress=False))
-    merges = [tuple(merge) for merge in json.loads(trained.to_str())["model"]["merges"]][: size - 2 * 256 - 2]
+    texts = (normalizer.normalize_str(text) for text in captions())
+    counts = Counter(word for text in texts for word, _ in split.pre_tokenize_str(text))
+    merges = learnt_merges(counts, size - 2 * 256 - 2)
     letters = list(bytes_to_unicode().values())
     entries = [*letters, *(letter + "</w>" for letter in letters), *("".join(merge) for merge in merges), begin, end]
     vocabulary = {entry: index for index, entry in enumerate(entries)}
@@ -172,12 +195,17 @@ def gemma(out: Path, size: int) -> None:
 
 
 def bert(out: Path, size: int, texts: list[str], context: int, tokenizer_class: str) -> None:
-    """A BERT WordPiece vocabulary, uncased."""
-    made = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    made.normalizer = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True)
-    made.pre_tokenizer, made.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece(prefix="##")
+    """A BERT WordPiece vocabulary, uncased: every character, alone and within a word, and the most frequent words."""
+    normalizer, splits = normalizers.BertNormalizer(clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=True), pre_tokenizers.BertPreTokenizer()
     names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
-    made.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=size, special_tokens=list(names.values()), show_progress=False))
+    words = Counter(word for text in texts for word, _ in splits.pre_tokenize_str(normalizer.normalize_str(text)))
+    characters = sorted({character for word in words for character in word})
+    inner = sorted({f"##{character}" for word in words for character in word[1:]})
+    frequent = sorted((word for word in words if len(word) > 1), key=lambda word: (-words[word], word))
+    entries = [*names.values(), *characters, *inner, *frequent][:size]
+    made = Tokenizer(models.WordPiece({entry: index for index, entry in enumerate(entries)}, unk_token="[UNK]"))
+    made.normalizer, made.pre_tokenizer, made.decoder = normalizer, splits, decoders.WordPiece(prefix="##")
+    made.add_special_tokens(list(names.values()))
     begin, end = (made.token_to_id(names[name]) for name in ("cls_token", "sep_token"))
     pair = "[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1"
     made.post_processor = processors.TemplateProcessing(single="[CLS]:0 $A:0 [SEP]:0", pair=pair, special_tokens=[("[CLS]", begin), ("[SEP]", end)])

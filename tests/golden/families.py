@@ -8,7 +8,6 @@ the family comes from: transformers' image processors on Pillow and its tokenize
 Needs models/requirements.txt.
 """
 
-import gzip
 import json
 import shutil
 import sys
@@ -18,14 +17,12 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime
-import open_clip
 from PIL import Image
-from transformers import AutoImageProcessor, AutoTokenizer, PreTrainedTokenizerFast, SiglipTokenizer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "models"))
 from export import export_random, outside, quiet  # noqa: E402
 from families import FAMILIES, Family  # noqa: E402
+from reference import alike, embeddings, picture, pixel_values, scores, tokens  # noqa: E402
 from variants import write_variant  # noqa: E402
 
 OUT = Path("tests/data/families")
@@ -61,7 +58,7 @@ FOLDERS = {
     "clip-vit-joint": Made("clip-vit-b-16", "optimum", joint=True),
     "siglip": Made("siglip-base-16-224", joint=True),
     "openclip-vit": Made("openclip-vit-b-32", "torchscript"),
-    "chinese-clip": Made("chinese-clip-base-16"),
+    "chinese-clip": Made("chinese-clip-base-16", seed=2),
     "dinov2": Made("dinov2-small"),
     "rn50": Made("clip-rn50"),
     "mobileclip-s2": Made("mobileclip-s2", seed=9),
@@ -82,14 +79,6 @@ FOLDERS = {
 }  # fmt: skip
 
 
-def picture(size: tuple[int, int], blotches: int, colour: tuple[float, ...], seed: int) -> Image.Image:
-    """Coloured blotches on one colour."""
-    width, height = size
-    chance = np.random.default_rng(seed)
-    small = chance.normal(0, 0.3, (max(2, blotches * height // max(size)), max(2, blotches * width // max(size)), 3)) + colour
-    return Image.fromarray((small.clip(0, 1) * 255).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
-
-
 def pictures() -> list[Image.Image]:
     folder = OUT / "pictures"
     folder.mkdir(parents=True, exist_ok=True)
@@ -99,81 +88,17 @@ def pictures() -> list[Image.Image]:
     return [Image.open(file).convert("RGB") for file in files]
 
 
-def pixel_values(folder: Path) -> np.ndarray:
-    """[6, 3, size, size], as the family's library makes them."""
-    config = folder / "open_clip_config.json"
-    if not config.exists():
-        processor = AutoImageProcessor.from_pretrained(folder, use_fast=False)
-        return processor(pictures(), return_tensors="np")["pixel_values"]
-    config = json.loads(config.read_text())
-    cfg = config["preprocess_cfg"]
-    transform = open_clip.image_transform(config["model_cfg"]["vision_cfg"]["image_size"], False, cfg["mean"], cfg["std"], cfg["resize_mode"], cfg["interpolation"])
-    return np.stack([transform(one).numpy() for one in pictures()])
-
-
-def tokens(folder: Path, family: Family, texts: list[str]) -> dict[str, np.ndarray]:
-    """Inputs of the text tower, [6, tokens], as the family's library makes them."""
-    if family.kind == "open_clip":
-        return {"input_ids": open_clip_tokens(folder, family, texts)}
-    padding = {"padding": "max_length", "max_length": family.text_length, "truncation": True} if family.text_length else {"padding": True}
-    if family.vocabulary != "siglip":
-        return dict(AutoTokenizer.from_pretrained(folder)(texts, return_tensors="np", **padding))
-    fast = PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), pad_token="</s>", eos_token="</s>", unk_token="<unk>")
-    made = dict(fast(texts, return_tensors="np", return_token_type_ids=False, return_attention_mask=False, **padding))
-    slow = SiglipTokenizer(str(folder / "spiece.model"))(texts, return_tensors="np", return_attention_mask=False, **padding)
-    assert (made["input_ids"] == slow["input_ids"]).all(), "the fast tokenizer differs from transformers' own slow one"
-    return made
-
-
-def open_clip_tokens(folder: Path, family: Family, texts: list[str]) -> np.ndarray:
-    """By open_clip's own tokenizer, from the merges of the folder's tokenizer.json."""
-    merges = json.loads((folder / "tokenizer.json").read_text())["model"]["merges"]
-    lines = ["#version: 0.2", *(merge if isinstance(merge, str) else " ".join(merge) for merge in merges)]
-    with tempfile.NamedTemporaryFile(suffix=".txt.gz") as file:
-        file.write(gzip.compress("\n".join(lines).encode()))
-        file.flush()
-        tokenizer = open_clip.tokenizer.SimpleTokenizer(file.name, context_length=family.text_length)
-    return tokenizer(texts).numpy()
-
-
-def run(file: Path, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    session = onnxruntime.InferenceSession(file)
-    wanted = {port.name: inputs[port.name] for port in session.get_inputs()}
-    return dict(zip((port.name for port in session.get_outputs()), session.run(None, wanted)))
-
-
-def embedding(outputs: dict[str, np.ndarray], *names: str) -> np.ndarray:
-    """The first of these outputs that is there, of unit length."""
-    rows = next(outputs[name] for name in names if name in outputs)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def alike(rows: np.ndarray) -> float:
-    return float((rows @ rows.T - 2 * np.eye(len(rows))).max())
-
-
-def golden(folder: Path, onnx: Path, family: Family) -> dict:
-    """What golden.json holds, by the graphs in `onnx`."""
-    texts = CHINESE_TEXTS if family.vocabulary == "chinese_clip" else TEXTS
+def golden(folder: Path, graphs: Path, family: Family) -> dict:
+    """What golden.json holds, by the graphs in `graphs`."""
+    texts = (CHINESE_TEXTS if family.vocabulary == "chinese_clip" else TEXTS) if family.vocabulary else []
     texts = [text.lower() for text in texts] if family.vocabulary == "gemma" else texts
-    inputs = {"pixel_values": pixel_values(folder)} | (tokens(folder, family, texts) if family.vocabulary else {})
-    config = folder / "config.json"
-    joint = next(onnx.glob("model*.onnx"), None)
-    if family.vocabulary is None:
-        return {"texts": [], "input_ids": [], "image_embeds": embedding(run(joint, inputs), "pooler_output"), "text_embeds": []}
-    if joint:
-        outputs = run(joint, inputs)
-        image, text = embedding(outputs, "image_embeds"), embedding(outputs, "text_embeds")
-        # Scale and bias, as the graph's own products show them.
-        scale, bias = np.polyfit((image @ text.T).ravel(), outputs["logits_per_image"].ravel(), 1)
-    else:
-        image = embedding(run(next(onnx.glob("vision_model*.onnx")), inputs), "image_embeds", "pooler_output")
-        text = embedding(run(next(onnx.glob("text_model*.onnx")), inputs), "text_embeds", "pooler_output")
-        config = json.loads((config if config.exists() else folder / "open_clip_config.json").read_text())
-        scale, bias = config["logit_scale"], config.get("logit_bias", 0.0)
-    made = {"texts": texts, "input_ids": inputs["input_ids"].tolist(), "image_embeds": image, "text_embeds": text}
-    score = "sigmoid" if family.kind == "siglip" else "softmax"
-    return {**made, "logit_scale": round(float(scale), 3), "logit_bias": round(float(bias), 3) + 0.0, "score": score}
+    inputs = tokens(folder, family, texts) if texts else {}
+    image, text, products = embeddings(graphs, {**inputs, "pixel_values": pixel_values(folder, pictures())})
+    made = {"texts": texts, "input_ids": inputs["input_ids"].tolist() if texts else [], "image_embeds": image, "text_embeds": text if texts else []}
+    if not texts:
+        return made
+    scale, bias = scores(folder, image, text, products)
+    return {**made, "logit_scale": round(scale, 3), "logit_bias": round(bias, 3) + 0.0, "score": "sigmoid" if family.kind == "siglip" else "softmax"}
 
 
 def without_rounding(exact: Path, quantised: Path) -> None:
