@@ -51,6 +51,8 @@ pub enum Cleaning {
     Clip,
     /// As `SigLIP`'s reference: as CLIP's, then `_` is a space, other ASCII punctuation goes, all in lower case.
     Canonical,
+    /// To lower case, as `SigLIP` 2's.
+    Lower,
     /// Nothing.
     None,
 }
@@ -134,6 +136,7 @@ impl Tokenizer {
         let cleaned = match self.options.cleaning {
             Cleaning::Clip => Cow::Owned(clean(text)),
             Cleaning::Canonical => Cow::Owned(canonical(text)),
+            Cleaning::Lower => Cow::Owned(text.to_lowercase()),
             Cleaning::None => Cow::Borrowed(text),
         };
         let encoding = self.vocabulary.encode_fast(cleaned, true).map_err(failed)?;

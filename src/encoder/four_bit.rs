@@ -33,7 +33,7 @@ pub(super) fn weights(
     let (Some(packed), Some(scales)) = (constant(1), constant(2)) else {
         bail!("{name}: the weights of MatMulNBits are not constant");
     };
-    let (is_half, scales) = (scales.data_type == DataType::Float16 as i32, floats(&scales)?);
+    let scales = floats(&scales)?;
     let packed = packed_bytes(&packed)?;
     ensure!(block >= 2 && block % 2 == 0, "{name}: blocks of {block}");
     let blocks = k.div_ceil(block);
@@ -52,15 +52,9 @@ pub(super) fn weights(
             values[row * n + column] = (value - zeros[at]) * scales[at];
         }
     }
-    let (data_type, raw_data) = if is_half {
-        // What is multiplied with them is of half floats as well.
-        let halves = values.into_iter().map(f16::from_f32);
-        (DataType::Float16, halves.flat_map(f16::to_le_bytes).collect())
-    } else {
-        (DataType::Float, values.into_iter().flat_map(f32::to_le_bytes).collect())
-    };
+    let raw_data = values.into_iter().flat_map(f32::to_le_bytes).collect();
     let dims = [k, n].into_iter().map(i64::try_from).collect::<Result<_, _>>()?;
-    let data_type = data_type as i32;
+    let data_type = DataType::Float as i32;
     Ok(TensorProto { name: name.into(), dims, data_type, raw_data, ..TensorProto::default() })
 }
 

@@ -3,13 +3,11 @@
 use std::io::Cursor;
 
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::floats::FloatPrecisionTranslator;
 use tract_onnx::tract_core::internal::DimLike;
-use tract_onnx::tract_core::transform::ModelTransform;
 use tract_onnx::tract_hir::infer::Factoid;
 
-use super::EncoderError;
 use super::quantised::{self, Dequantised};
+use super::{EncoderError, half_floats};
 
 /// One size of an input: fixed, or free under a name.
 #[derive(Clone, Copy)]
@@ -34,6 +32,7 @@ pub(super) fn read(
     // What an exporter notes of inner shapes bears its own names for free sizes; they are derived anew.
     graph.value_info.clear();
     let dequantised = quantised::to_float(graph).map_err(load)?;
+    half_floats::to_single(graph).map_err(load)?;
     let mut model = tract_onnx::onnx().model_for_proto_model(&proto).map_err(load)?;
     drop(proto);
     check_counts(model.inputs.len(), model.outputs.len()).map_err(misfit)?;
@@ -46,17 +45,10 @@ pub(super) fn read(
             Size::Free(symbol) => model.sym(symbol).to_dim(),
         })
         .collect();
-    // A graph of half floats reads them as well; made float below, it does not.
-    let is_half =
-        model.input_fact(0).map_err(load)?.datum_type.concretize() == Some(f16::datum_type());
-    let given = if is_half { f16::datum_type() } else { datum };
-    model.set_input_fact(0, InferenceFact::dt_shape(given, dims)).map_err(load)?;
+    model.set_input_fact(0, InferenceFact::dt_shape(datum, dims)).map_err(load)?;
     // The declared output may bear the exporter's names for free sizes; ours are derived anew.
     model.set_output_fact(0, InferenceFact::default()).map_err(load)?;
-    let mut model = model.into_typed().map_err(load)?;
-    let single = FloatPrecisionTranslator::new(f16::datum_type(), f32::datum_type());
-    single.transform(&mut model).map_err(load)?;
-    Ok((model, dequantised))
+    Ok((model.into_typed().map_err(load)?, dequantised))
 }
 
 /// A typed graph has one input of this type and shape, and one output.
@@ -78,9 +70,7 @@ fn check_counts(inputs: usize, outputs: usize) -> Result<(), String> {
 
 /// The graph's declared input agrees with what it will be given.
 fn check_input(declared: &InferenceFact, datum: DatumType, shape: &[Size]) -> Result<(), String> {
-    let fits =
-        |declared| declared == datum || (declared, datum) == (f16::datum_type(), f32::datum_type());
-    if declared.datum_type.concretize().is_some_and(|declared| !fits(declared)) {
+    if declared.datum_type.concretize().is_some_and(|declared| declared != datum) {
         return Err(format!("its input is {:?}, {datum:?} is meant", declared.datum_type));
     }
     declared.shape.concretize().map_or(Ok(()), |dims| check_dims(&dims, shape))

@@ -6,6 +6,7 @@ mod cores;
 mod engine;
 mod four_bit;
 mod graph;
+mod half_floats;
 mod lower;
 mod onnx;
 mod ops;

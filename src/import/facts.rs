@@ -54,7 +54,8 @@ impl Facts {
             && config.has("model_type")
         {
             let processor = Settings::required(&folder.join("preprocessor_config.json"))?;
-            return Self::of_transformers(&config, &processor);
+            let tokenizer = Settings::read(&folder.join("tokenizer_config.json"))?;
+            return Self::of_transformers(&config, &processor, tokenizer.as_ref());
         }
         match Settings::read(&folder.join("open_clip_config.json"))? {
             Some(config) => Self::of_open_clip(&config),
@@ -68,7 +69,11 @@ impl Facts {
         }
     }
 
-    fn of_transformers(config: &Settings, processor: &Settings) -> Result<Self, ImportError> {
+    fn of_transformers(
+        config: &Settings,
+        processor: &Settings,
+        tokenizer: Option<&Settings>,
+    ) -> Result<Self, ImportError> {
         let model_type = config.text("model_type").unwrap_or_default();
         let family = match model_type {
             "clip" | "chinese_clip" | "jina_clip" | "mobileclip" | "metaclip_2" => {
@@ -94,6 +99,7 @@ impl Facts {
             let reason = "is set: towers that take pictures of any shape in patches are not known";
             return Err(processor.wrong("max_num_patches", reason));
         }
+        let class = tokenizer.and_then(|of| of.text("tokenizer_class")).unwrap_or_default();
         let text = config.part("text_config");
         let (vision, hidden) = (config.part("vision_config"), config.size("hidden_size")?);
         let embedding_dim = match family {
@@ -108,7 +114,12 @@ impl Facts {
             score: if is_pooled { ScoreKind::Sigmoid } else { ScoreKind::Softmax },
             embedding_dim,
             context_length: text.size("max_position_embeddings")?,
-            cleaning: if model_type == "clip" { Cleaning::Clip } else { Cleaning::None },
+            cleaning: match family {
+                Family::Projected if model_type == "clip" => Cleaning::Clip,
+                // `SigLIP` 2 was trained on texts in lower case, which Gemma's tokenizer does not make.
+                Family::Pooled if class.starts_with("Gemma") => Cleaning::Lower,
+                _ => Cleaning::None,
+            },
             pad_id: None,
             templates: match model_type {
                 "siglip" | "siglip2" => &["This is a photo of {}."],
