@@ -62,6 +62,8 @@ pub mod gemm;
 pub mod classify;
 pub mod prompts;
 
+pub mod probe;
+
 pub mod outputs;
 
 pub mod bundle;

@@ -23,6 +23,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("encoder", &["embedding", "gemm", "preprocess", "tokenizer"]),
     ("classify", &["embedding"]),
     ("prompts", &["classify", "digest", "disk", "embedding", "encoder", "lines", "tokenizer"]),
+    ("probe", &["classify", "digest", "disk", "embedding", "lines", "prompts"]),
     ("outputs", &["capture", "classify", "digest", "disk", "prompts"]),
     ("bundle", &["classify", "digest", "lines", "memory", "preprocess", "prompts", "tokenizer"]),
     (

@@ -1,8 +1,10 @@
 //! Stage 4: where image and words meet. A [`ZeroShotHead`] compares an image's [`Embedding`] with those of
-//! the labels and gives [`Scores`]; a [`Decider`] smooths them from frame to frame and says what came and went.
+//! the labels and gives [`Scores`]; so does a [`LinearHead`], which was trained. A [`Decider`] smooths them from frame to frame and says what came and went.
 
 mod decide;
 mod event;
+mod head;
+mod linear;
 mod smooth;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +13,8 @@ use crate::embedding::Embedding;
 
 pub use decide::{Change, Decider, LIMIT_MS_MAX, Options, Policy, PolicyOptions};
 pub use event::{Event, NONE, Transition};
+pub use head::Head;
+pub use linear::{BACKGROUND, LinearClass, LinearHead, LinearHeadError, is_background};
 pub use smooth::{Smoothing, WINDOW_FRAMES_MAX};
 
 /// How a model turns logits into scores.
@@ -72,8 +76,9 @@ pub struct Score<'a> {
     pub label: &'a str,
     /// Probability 0..1.
     pub score: f32,
-    /// Cosine between picture and label, -1..1.
-    pub cosine: f32,
+    /// Cosine between picture and label, -1..1; none where the label was trained.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cosine: Option<f32>,
 }
 
 /// What a head says of one picture. Written over for every frame.
@@ -188,15 +193,14 @@ impl ZeroShotHead {
         let mut scores = Scores::default();
         self.score(image, &mut scores);
         let pairs = self.labels.iter().zip(scores.labels);
-        let rows = pairs.map(|(label, score)| Score {
-            label: &label.name,
-            score,
-            cosine: image.cosine(&label.embedding),
+        let rows = pairs.map(|(label, score)| {
+            let cosine = image.cosine(&label.embedding);
+            (cosine, Score { label: &label.name, score, cosine: Some(cosine) })
         });
-        let mut rows: Vec<Score<'_>> = rows.collect();
+        let mut rows: Vec<(f32, Score<'_>)> = rows.collect();
         // By cosine: far behind the best, scores may round to the same number.
-        rows.sort_by(|a, b| b.cosine.total_cmp(&a.cosine));
-        rows
+        rows.sort_by(|(a, _), (b, _)| b.total_cmp(a));
+        rows.into_iter().map(|(_, score)| score).collect()
     }
 
     /// Labels that are at least this near a background prompt: name, index of the prompt, cosine.
@@ -221,7 +225,7 @@ impl ZeroShotHead {
     /// The probability that a logit stands for, among all that it competes with.
     fn probability(&self, logit: f32, all: Strength) -> f32 {
         match self.scoring.kind {
-            ScoreKind::Softmax => (logit - all.largest).exp() / all.sum,
+            ScoreKind::Softmax => all.share(logit),
             ScoreKind::Sigmoid => 1.0 / (1.0 + (-logit).exp()),
         }
     }
@@ -247,6 +251,11 @@ impl Strength {
         let part =
             |of: Self| if of.sum == 0.0 { 0.0 } else { of.sum * (of.largest - largest).exp() };
         Self { largest, sum: part(self) + part(other) }
+    }
+
+    /// The share of one of the logits in all of them, 0..1.
+    fn share(self, logit: f32) -> f32 {
+        (logit - self.largest).exp() / self.sum
     }
 }
 
