@@ -60,7 +60,7 @@ FOLDERS = {
     "openclip-vit": Made("openclip-vit-b-32", "torchscript"),
     "chinese-clip": Made("chinese-clip-base-16", seed=2),
     "dinov2": Made("dinov2-small"),
-    "rn50": Made("clip-rn50"),
+    "rn50": Made("clip-rn50", seed=4),
     "mobileclip-s2": Made("mobileclip-s2", seed=9),
     "mobileclip-b": Made("mobileclip-b", seed=5),
     "mobileclip2-s0": Made("mobileclip2-s0", seed=9),
