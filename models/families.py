@@ -20,7 +20,7 @@ CLIP_SCALE, SIGLIP_SCALE, SIGLIP_BIAS = 100.0, 117.33, -12.93
 class Family:
     """One published model. `narrow` holds what its small version has in the place of values of `config`."""
 
-    # A model type of transformers, or "open_clip", "mobileclip-s0", "jina".
+    # A model type of transformers, or "open_clip".
     kind: str
     source: str
     config: dict
