@@ -217,9 +217,16 @@ def embeddings(graph: Graph, inputs: list[dict[str, Tensor]]) -> Tensor:
     return torch.cat([row if isinstance(row, Tensor) else row[-1] for row in rows])
 
 
-def batches(count: int, seed: int, model: Model) -> list[dict[str, Tensor]]:
+def batches(count: int, seed: int, family: Family, model: Model) -> list[dict[str, Tensor]]:
     size = model.vision.inputs["pixel_values"].shape[-1]
-    return [{"pixel_values": batch} for batch in random_weights.pictures(count, size, seed).split(BATCH)]
+    return [{"pixel_values": batch} for batch in pictures(family, count, size, seed).split(BATCH)]
+
+
+def pictures(family: Family, count: int, size: int, seed: int) -> Tensor:
+    """Pictures as the family's towers see them: MobileCLIP's are given values from 0 to 1."""
+    noise = random_weights.pictures(count, size, seed)
+    plain = family.preprocess_cfg.get("mean") == [0.0] * 3 or (family.preprocessor or {}).get("do_normalize") is False
+    return (0.45 + 0.27 * noise).clamp(0, 1) if plain else noise
 
 
 def last_layers(model: nn.Module, kind: str, side: str) -> list[tuple[Tensor | None, Tensor | None]]:
@@ -248,11 +255,11 @@ def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: 
     random_weights.randomise(source, seed)
     if family.kind == "open_clip":
         config = open_clip_config(family, narrow)
-        random_weights.settle(source, lambda: source.visual(random_weights.pictures(SETTLED, config["vision_cfg"]["image_size"])))
+        random_weights.settle(source, lambda: source.visual(pictures(family, SETTLED, config["vision_cfg"]["image_size"], random_weights.SEED)))
         model = from_open_clip(source, config["text_cfg"]["vocab_size"], family.text_length)
     else:
         model = from_transformers(source)
-    sides = {"vision": (model.vision, batches(SHOWN, random_weights.SEED, model), batches(COMPARED, random_weights.SEED + 1, model))}
+    sides = {"vision": (model.vision, batches(SHOWN, random_weights.SEED, family, model), batches(COMPARED, random_weights.SEED + 1, family, model))}
     if model.text:
         items = tokenised(tokenizer, family, vocabularies.phrases(SHOWN + COMPARED, chinese=family.vocabulary == "chinese_clip"))
         sides["text"] = model.text, items[:SHOWN], items[SHOWN:]

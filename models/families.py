@@ -20,7 +20,7 @@ CLIP_SCALE, SIGLIP_SCALE, SIGLIP_BIAS = 100.0, 117.33, -12.93
 class Family:
     """One published model. `narrow` holds what its small version has in the place of values of `config`."""
 
-    # A model type of transformers, or "open_clip", "mobileclip-s0", "jina".
+    # A model type of transformers, or "open_clip".
     kind: str
     source: str
     config: dict
@@ -38,6 +38,8 @@ class Family:
     text_length: int | None = None
     # The id that fills a text up to `text_length`.
     pad: str = "<|endoftext|>"
+    # Of random weights: the first whose embeddings differ enough.
+    seed: int = 1
 
 
 def merged(config: dict, other: dict) -> dict:
@@ -142,7 +144,7 @@ FAMILIES = {
     "clip-rn50": Family(
         "open_clip", "open_clip 3.3.0, model_configs/RN50-quickgelu.json, pretrained.py's _pcfg", {"open_clip": "RN50-quickgelu"},
         {"embed_dim": 24, "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 4}, "text_cfg": NARROW_TEXT}, None,
-        preprocess_cfg=CLIP_CFG, text_length=77, pad="!",
+        preprocess_cfg=CLIP_CFG, text_length=77, pad="!", seed=2,
     ),
     "openclip-vit-b-32": Family(
         "open_clip", "open_clip 3.3.0, model_configs/ViT-B-32.json, pretrained.py's _pcfg", {"open_clip": "ViT-B-32"},

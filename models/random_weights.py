@@ -10,7 +10,7 @@ SEED = 1
 # Weights this much wider than what keeps activations as they are: with less, the residual path drowns
 # what a picture adds to it, and all pictures have one embedding.
 GAIN = 1.8
-# What a branch is worth beside its residual, where a tower scales it: training begins with 1e-5 (timm's FastViT).
+# What a branch is worth beside its residual, where a tower scales it (the last norm of a residual block does): training begins with 1e-5 (timm's FastViT).
 LAYER_SCALE = 0.3
 # Deviations of the embeddings of words, and of positions and pooling tokens, which all inputs share.
 TOKEN, POSITION = 0.5, 0.1
@@ -40,7 +40,8 @@ def randomise(tower: nn.Module, seed: int = SEED) -> None:
         narrow = parameter.squeeze().ndim < 2
         if name.endswith(("logit_scale", "logit_bias")):
             continue
-        if narrow and any(word in name for word in ("gamma", "layer_scale", "lambda")):
+        is_branch = any(word in name for word in ("gamma", "layer_scale", "lambda")) or "layer" in name and name.endswith(".bn3.weight")
+        if narrow and is_branch:
             parameter.copy_(LAYER_SCALE * (1 + 0.2 * values))
         elif not name.endswith("bias") and id(parameter) in norms:
             parameter.copy_(1 + 0.2 * values)

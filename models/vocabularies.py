@@ -220,8 +220,3 @@ def bert(out: Path, size: int, texts: list[str], context: int, tokenizer_class: 
 def chinese_clip(out: Path, size: int) -> None:
     """OFA-Sys/chinese-clip-vit-base-patch16: the vocabulary of Google's Chinese BERT; at most 52 tokens."""
     bert(out, size, [*chinese_captions(), *captions()], 52, "BertTokenizer")
-
-
-def jina(out: Path, size: int) -> None:
-    """jinaai/jina-clip-v1: the vocabulary of BERT, uncased."""
-    bert(out, size, captions(), 512, "BertTokenizer")

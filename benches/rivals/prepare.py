@@ -2,7 +2,7 @@
 
     python prepare.py BUNDLE WORK
 
-BUNDLE is a folder that models/random_clip.py made. Files that are there already stay as they are.
+BUNDLE is a folder that models/export.py --random made. Files that are there already stay as they are.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def quantise(graph: Path, quantised: Path, variant: Quantised) -> None:
     )  # fmt: skip
 
 
-def write_executorch(shape: str, pixels: Path, program: Path, *, int8: bool) -> None:
+def write_executorch(family: str, pixels: Path, program: Path, *, int8: bool) -> None:
     """The torch model for XNNPACK. int8: dynamic activations, weights per channel. Eager attention leaves it fewer operators than SDPA."""
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
@@ -54,11 +54,22 @@ def write_executorch(shape: str, pixels: Path, program: Path, *, int8: bool) -> 
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
     sys.path.insert(0, str(MODELS))
-    from random_clip import SHAPES, towers
+    from families import FAMILIES
+    from random_weights import randomise
+    from transformers import CLIPVisionConfig, CLIPVisionModelWithProjection
+
+    class Tower(torch.nn.Module):
+        def __init__(self, tower: torch.nn.Module):
+            super().__init__()
+            self.tower = tower
+
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            return self.tower(pixel_values=pixel_values).image_embeds
 
     example = (torch.from_numpy(np.fromfile(pixels, "<f4").reshape(1, 3, IMAGE_SIZE, IMAGE_SIZE)),)
-    vision, _ = towers(SHAPES[shape])
+    vision = Tower(CLIPVisionModelWithProjection(CLIPVisionConfig(**FAMILIES[family].config["vision_config"])).eval())
     vision.tower.set_attn_implementation("eager")
+    randomise(vision)
     exported = torch.export.export(vision, example)
     if int8:
         quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True))
@@ -84,7 +95,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("work", type=Path)
-    parser.add_argument("--shape", default="vit-b-32", help="of random_clip.py, as the bundle was made with [default: vit-b-32]")
+    parser.add_argument("--family", default="clip-vit-b-32", help="of models/families.py, as the bundle was made with [default: %(default)s]")
     args = parser.parse_args()
     args.work.mkdir(parents=True, exist_ok=True)
     graph, pixels, fused = args.bundle / "vision.onnx", args.work / PIXELS, args.work / FUSED_FLOAT
@@ -95,7 +106,7 @@ def main() -> None:
         make(file, quantise, fused if variant.fused else graph, file, variant)
     for precision, name in EXECUTORCH.items():
         file = args.work / name
-        make(file, write_executorch, args.shape, pixels, file, int8=precision == "int8")
+        make(file, write_executorch, args.family, pixels, file, int8=precision == "int8")
 
 
 if __name__ == "__main__":
