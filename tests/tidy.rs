@@ -56,13 +56,14 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "memory",
             "outputs",
             "preprocess",
+            "probe",
             "prompts",
             "tokenizer",
         ],
     ),
     ("hub", &["digest", "disk"]),
     ("config", &["lines", "pipeline"]),
-    ("doctor", &["capture", "encoder", "gemm", "outputs", "pipeline", "prompts"]),
+    ("doctor", &["capture", "encoder", "gemm", "outputs", "pipeline", "probe", "prompts"]),
 ];
 
 /// Files that may import less than their module: the image side knows nothing of words, and the

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use anyhow::anyhow;
 use clap::{ArgGroup, Args};
-use edgeclip::classify::Score;
+use edgeclip::classify::{Head, Score};
 use edgeclip::embedding::Embedding;
 use edgeclip::pipeline::ImageSide;
+use edgeclip::probe::HeadFile;
 use serde::Serialize;
 
 use super::label_choice::LabelArguments;
@@ -23,6 +24,9 @@ pub(super) struct Arguments {
     pictures: Vec<PathBuf>,
     #[command(flatten)]
     labels: LabelArguments,
+    /// Classifier that `edgeclip eval --linear-probe --save` trained, in place of words
+    #[arg(long, value_name = "FILE", group = "words")]
+    head: Option<PathBuf>,
     #[command(flatten)]
     model: ModelArguments,
     /// Show only the N best labels
@@ -55,12 +59,21 @@ struct Milliseconds {
 
 pub(super) fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Failure> {
     let labels = arguments.labels.label_set().map_err(Failure::Usage)?;
-    let labels = labels.ok_or_else(|| Failure::Usage(anyhow!("there are no labels")))?;
     let pictures = collect(&arguments.pictures)?;
     let model = arguments.model.open()?;
-    let head = model.text_side()?.head(&labels)?;
+    let (head, label_set) = match (&arguments.head, labels) {
+        (Some(file), _) => {
+            let file = HeadFile::read(file, &model.name())?;
+            let digest = file.digest().to_owned();
+            (Head::Linear(file.head), digest)
+        }
+        (None, Some(labels)) => {
+            (Head::ZeroShot(model.text_side()?.head(&labels)?), labels.digest())
+        }
+        (None, None) => return Err(Failure::Usage(anyhow!("there are no labels"))),
+    };
     let mut image_side = model.image_side()?;
-    let (model, label_set) = (model.bundle().digest(), labels.digest());
+    let model = model.bundle().digest();
     work_through(
         &pictures,
         |picture| embed(&mut image_side, picture, started),

@@ -111,7 +111,7 @@ pub(super) fn work_through<P: fmt::Display, T>(
     mut work: impl FnMut(&P) -> anyhow::Result<T>,
     mut print: impl FnMut(&str, anyhow::Result<T>) -> io::Result<()>,
 ) -> Result<Outcome, Failure> {
-    let bar = progress(pictures.len());
+    let bar = progress(pictures.len(), "pictures");
     let mut outcome = Outcome::Done;
     for picture in pictures {
         let path = picture.to_string();
@@ -130,11 +130,11 @@ pub(super) fn work_through<P: fmt::Display, T>(
 }
 
 /// A bar on stderr for a long list, where someone watches.
-fn progress(pictures: usize) -> ProgressBar {
-    if pictures <= SHORT_LIST || !io::stderr().is_terminal() {
+pub(super) fn progress(count: usize, what: &str) -> ProgressBar {
+    if count <= SHORT_LIST || !io::stderr().is_terminal() {
         return ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     }
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures, {eta} left")
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} {msg}, {eta} left")
         .expect("the template is a constant");
-    ProgressBar::new(pictures as u64).with_style(style)
+    ProgressBar::new(count as u64).with_style(style).with_message(what.to_owned())
 }

@@ -35,6 +35,9 @@ pub(super) struct Arguments {
     /// Labels of a published evaluation, such as cifar10; `edgeclip labels sets` shows them. Nothing is kept of them
     #[arg(long, value_name = "NAME", group = "words")]
     label_set: Option<String>,
+    /// Classifier that `edgeclip eval --linear-probe --save` trained, in place of words; watched for changes
+    #[arg(long, value_name = "FILE", group = "words")]
+    head: Option<PathBuf>,
     /// Frames a second of a folder or file, and asked of a camera
     #[arg(long, value_name = "N")]
     fps: Option<u32>,
@@ -92,6 +95,7 @@ impl Arguments {
             ("source.url", self.source.as_ref().map(text)),
             ("source.fps", self.fps.map(|fps| Value::Integer(i64::from(fps)))),
             ("labels.file", self.labels_file.as_deref().map(path)),
+            ("labels.head", self.head.as_deref().map(path)),
             ("http.enabled", listens),
             ("http.listen", self.listen.as_ref().map(text)),
         ];
@@ -131,6 +135,9 @@ impl Arguments {
         // What the command line names takes the place of all that the configuration names.
         if self.labels_file.is_some() {
             options.labels.set = None;
+        }
+        if self.labels_file.is_some() || self.label_set.is_some() || !self.labels.is_empty() {
+            options.labels.head = None;
         }
         Ok(options)
     }

@@ -4,10 +4,14 @@ use std::path::Path;
 
 use super::Finding;
 use crate::pipeline::{Options, SETS_FOLDER};
-use crate::prompts::{History, LabelSet, read_labels};
+use crate::probe::{HEAD_BYTES_MAX, HeadFile};
+use crate::prompts::{History, LabelSet, read_labels, read_text};
 
 /// `given` says that the command line brings labels.
 pub(super) fn look(options: &Options, given: bool) -> Vec<Finding> {
+    if let Some(head) = options.labels.head.as_ref().filter(|_| !given) {
+        return vec![of_head(head)];
+    }
     let set = options.labels.set.as_ref();
     let file = options.labels.file.iter().filter(|_| set.is_none());
     let files = file.chain(&options.labels.more);
@@ -29,6 +33,25 @@ fn of_file(file: &Path) -> Finding {
             let mend = format!("edgeclip labels check {}", file.display());
             Finding::problem("labels", format!("{error:#}"), mend)
         }
+    }
+}
+
+/// Which model it is for shows when it is loaded: looking at the model is another finding's part.
+fn of_head(file: &Path) -> Finding {
+    let parsed = read_text(file, HEAD_BYTES_MAX).and_then(|text| {
+        HeadFile::parse(&text).map_err(|error| anyhow::anyhow!("{}: {error}", file.display()))
+    });
+    match parsed {
+        Ok(head) => {
+            let (count, model) = (head.names().len(), &head.model.name);
+            let seen = format!("{count} classes in {}, trained with {model}", file.display());
+            Finding::ok("labels", seen)
+        }
+        Err(error) => Finding::problem(
+            "labels",
+            format!("{error:#}"),
+            "edgeclip eval DIR --linear-probe --save FILE trains another head",
+        ),
     }
 }
 

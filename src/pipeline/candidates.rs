@@ -28,6 +28,7 @@ pub(super) struct Given {
 /// Origins in the history.
 pub(super) const OF_FILE: &str = "file";
 pub(super) const OF_SET: &str = "set";
+pub(super) const OF_HEAD: &str = "head";
 
 impl Given {
     pub(super) fn find(built_in: Option<&BuiltInSet>, file: &mut Watched) -> Option<Self> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::ImageSide;
-use super::relabel::Active;
+use super::maker::Active;
 use crate::capture::{Frame, Moment, PictureError, Shot, Views};
 use crate::classify::{Change, Decider, Event, NONE, Scores};
 use crate::encoder::EncoderError;
@@ -215,7 +215,7 @@ impl Eye {
 impl Origin {
     fn event(&self, change: Change, active: &Active, place: (Option<&str>, Moment)) -> Event {
         let (region, moment) = place;
-        let name = change.label.and_then(|label| active.head.names().nth(label)).unwrap_or(NONE);
+        let name = change.label.and_then(|label| active.head.name(label)).unwrap_or(NONE);
         Event {
             v: 1,
             unix_ms: moment.unix_ms,

@@ -5,6 +5,7 @@ mod candidates;
 mod eye;
 mod golden;
 mod lookout;
+mod maker;
 mod options;
 mod profile;
 mod relabel;
@@ -23,6 +24,7 @@ use crate::gemm::Layout;
 use crate::import::ImportError;
 use crate::memory;
 use crate::preprocess::Preprocessor;
+use crate::probe::ModelName;
 use crate::prompts::{
     self, Built, EncodePrompts, LabelSet, PromptCache, PromptError, Template, TextTower,
 };
@@ -225,6 +227,13 @@ impl Model {
 }
 
 impl Model {
+    /// The model as a trained head knows it.
+    #[must_use]
+    pub fn name(&self) -> ModelName {
+        let (name, digest) = (self.bundle.manifest().name.clone(), self.bundle.digest().to_owned());
+        ModelName { name, digest }
+    }
+
     /// The cache of what this model's text side encodes, in a file; or one that is only in memory.
     #[must_use]
     pub fn prompt_cache(&self, path: Option<&Path>) -> PromptCache {

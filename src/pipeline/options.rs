@@ -53,6 +53,8 @@ pub struct LabelsOptions {
     pub file: Option<PathBuf>,
     /// A label set inside the binary, in place of the file.
     pub set: Option<String>,
+    /// A trained classifier, in place of words: its classes are the labels.
+    pub head: Option<PathBuf>,
     /// Further label files, which an input pin goes through in turn.
     pub more: Vec<PathBuf>,
     /// Label sets that are kept to go back to.
@@ -77,7 +79,7 @@ impl LabelsOptions {
 
 impl Default for LabelsOptions {
     fn default() -> Self {
-        Self { file: None, set: None, more: Vec::new(), keep: 20 }
+        Self { file: None, set: None, head: None, more: Vec::new(), keep: 20 }
     }
 }
 

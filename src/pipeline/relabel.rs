@@ -1,45 +1,23 @@
 //! The text side of the loop: label sets come in from everywhere, and go one way. Parsed, checked, encoded
 //! aside, kept on disk, and handed to the loop whole. A bad one changes nothing and says why.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender};
 use std::time::Duration;
 
 use anyhow::anyhow;
 
-use super::candidates::{Candidate, Given, OF_FILE, OF_SET, candidates};
+use super::candidates::{Candidate, Given, OF_FILE, OF_HEAD, OF_SET, candidates};
+use super::maker::{Active, Maker, Refusal};
 use super::watched::Watched;
-use super::{CACHE_FILE, LabelsOptions, Model, Options, SETS_FOLDER};
-use crate::classify::{self, Decider, Policy, ZeroShotHead};
+use super::{LabelsOptions, Model, Options, SETS_FOLDER};
 use crate::outputs::{LabelsReport, Request};
-use crate::prompts::{
-    self, History, Label, LabelSet, LabelsError, PromptCache, Stored, built_in_set, read_labels,
-};
+use crate::probe::HEAD_BYTES_MAX;
+use crate::prompts::{History, SET_BYTES_MAX, Stored, built_in_set, read_labels};
 
 /// How often the labels file and the history are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// A label set in use: immutable, swapped whole.
-pub(super) struct Active {
-    /// The set, background bank and all.
-    pub(super) set: LabelSet,
-    /// As it was written.
-    pub(super) text: String,
-    /// Digest of the set as it was written, without the bank.
-    pub(super) digest: String,
-    pub(super) head: ZeroShotHead,
-    policies: Vec<Policy>,
-    smoothing: classify::Smoothing,
-}
-
-impl Active {
-    /// A decider that knows nothing yet.
-    pub(super) fn decider(&self) -> Decider {
-        let names = self.head.names().map(str::to_owned);
-        Decider::new(self.head.mode(), self.smoothing, names.zip(self.policies.iter().copied()))
-    }
-}
 
 /// What a request came to, for the loop.
 pub(super) struct Outcome {
@@ -67,19 +45,6 @@ pub(super) struct Relabeller {
     turn: Option<usize>,
 }
 
-/// Text to a set that is ready for use.
-struct Maker {
-    model: Model,
-    decide: classify::Options,
-    cache: PromptCache,
-}
-
-/// Why a set can't be used.
-enum Refusal {
-    Set(LabelsError),
-    Other(anyhow::Error),
-}
-
 impl Relabeller {
     /// Picks the set to begin with, and makes it usable: `text`, where the command line gives one; else the
     /// built-in set or the labels file that the options name, if it is another than when it was last in use; else the
@@ -95,13 +60,24 @@ impl Relabeller {
         let (state, mut options, decide) =
             (options.state_dir.as_deref(), options.labels.clone(), options.decide.clone());
         let built_in = options.set.as_deref().map(built_in_set).transpose()?;
-        if built_in.is_some() {
+        let head = options.head.clone();
+        if built_in.is_some() || head.is_some() {
             options.file = None;
         }
-        let history = state.map(|state| History::open(&state.join(SETS_FOLDER), options.keep));
+        // A head is no label set to go back to.
+        let state_of_sets = state.filter(|_| head.is_none());
+        let history =
+            state_of_sets.map(|state| History::open(&state.join(SETS_FOLDER), options.keep));
         let history = history.transpose()?;
-        let mut file = Watched::new(options.file.clone());
+        let mut file = match &head {
+            Some(path) => Watched::new(Some(path.clone()), HEAD_BYTES_MAX),
+            None => Watched::new(options.file.clone(), SET_BYTES_MAX as u64),
+        };
         let candidates = match text {
+            None if head.is_some() => {
+                let text = file.read().unwrap_or_else(|| Ok(String::new()))?;
+                vec![Candidate::new(&file.name(), text, OF_HEAD)]
+            }
             Some(text) => {
                 // From now on only a file that changes takes their place.
                 file.look();
@@ -109,9 +85,9 @@ impl Relabeller {
             }
             None => candidates(Given::find(built_in, &mut file), history.as_ref())?,
         };
-        let mut maker = Maker::new(model, decide, state);
+        let mut maker = Maker::new(model, decide, state, head);
         let (candidate, active, encoded) = maker.first_good(candidates)?;
-        let mut warnings = prompts::lint(&active.set, &active.head);
+        let mut warnings = Maker::warnings(&active);
         let (in_use, number) = (Arc::new(active), candidate.number);
         let (is_kept, turn) = (true, None);
         let mut this = Self { maker, options, history, in_use, number, file, is_kept, turn };
@@ -146,6 +122,18 @@ impl Relabeller {
     }
 
     fn serve(&mut self, request: Request) -> Option<Outcome> {
+        match (self.maker.fixed(), request) {
+            (Some(why), Request::Labels { origin, reply, .. }) => {
+                let report = self.refuse(&origin, &Refusal::Other(anyhow!(why)));
+                Some(self.outcome(report, reply))
+            }
+            (Some(why), Request::Rollback) => Some(self.refused("rollback", anyhow!(why))),
+            (Some(why), Request::NextLabels) => Some(self.refused("next", anyhow!(why))),
+            (_, request) => self.serve_words(request),
+        }
+    }
+
+    fn serve_words(&mut self, request: Request) -> Option<Outcome> {
         match request {
             Request::Labels { text, origin, reply } => {
                 let report = self.apply(&text, &origin, true);
@@ -157,9 +145,9 @@ impl Relabeller {
             }
             Request::Reload => match self.file.read() {
                 Some(text) => Some(self.of_file(text, OF_FILE)),
-                None => {
-                    Some(self.refused("reload", anyhow!("there is no labels.file to read again")))
-                }
+                None => Some(
+                    self.refused("reload", anyhow!("there is no file of labels to read again")),
+                ),
             },
             Request::NextLabels => Some(self.next_file()),
             // The loop keeps these for itself.
@@ -234,8 +222,9 @@ impl Relabeller {
             Ok(made) => made,
             Err(refusal) => return self.refuse(origin, &refusal),
         };
-        let mut warnings = prompts::lint(&active.set, &active.head);
-        let is_another = active.text != self.in_use.text;
+        let mut warnings = Maker::warnings(&active);
+        let in_use = &self.in_use;
+        let is_another = active.text != in_use.text || active.digest != in_use.digest;
         if keep && (is_another || !self.is_kept) {
             warnings.extend(self.keep(text, origin));
         }
@@ -298,59 +287,6 @@ impl Relabeller {
     ) -> Outcome {
         let active = report.accepted.then(|| Arc::clone(&self.in_use));
         Outcome { active, report, reply }
-    }
-}
-
-impl Maker {
-    fn new(model: Model, decide: classify::Options, state: Option<&Path>) -> Self {
-        let cache_path = state.map(|state| state.join(CACHE_FILE));
-        let cache = model.prompt_cache(cache_path.as_deref());
-        Self { model, decide, cache }
-    }
-
-    /// The first candidate that can be used; what is wrong with those before it is logged.
-    fn first_good(
-        &mut self,
-        candidates: Vec<Candidate>,
-    ) -> anyhow::Result<(Candidate, Active, usize)> {
-        let mut wrong = None;
-        for candidate in candidates {
-            match self.make(&candidate.text) {
-                Ok((active, encoded)) => {
-                    if let Some(error) = wrong {
-                        log::error!("{error:#}: {} is used instead", candidate.name);
-                    }
-                    return Ok((candidate, active, encoded));
-                }
-                Err(Refusal::Set(error)) if wrong.is_none() => {
-                    wrong = Some(anyhow!("{}: {error}", candidate.name));
-                }
-                Err(Refusal::Other(error)) if wrong.is_none() => {
-                    wrong = Some(error.context(candidate.name));
-                }
-                Err(_) => {}
-            }
-        }
-        Err(wrong.unwrap_or_else(|| {
-            anyhow!("there are no labels: give --labels \"cat, dog\", or labels.file in the configuration")
-        }))
-    }
-
-    /// Parsed, checked, encoded.
-    fn make(&mut self, text: &str) -> Result<(Active, usize), Refusal> {
-        let set = LabelSet::parse(text).map_err(Refusal::Set)?;
-        let digest = set.digest();
-        let set = set.with_bank();
-        let policy = |label: &Label| {
-            let policy = self.decide.policy(&label.policy);
-            policy
-                .map_err(|reason| Refusal::Other(anyhow!("the label \"{}\": {reason}", label.name)))
-        };
-        let policies = set.labels().iter().map(policy).collect::<Result<_, _>>()?;
-        let built = self.model.head(&set, &mut self.cache);
-        let built = built.map_err(|error| Refusal::Other(error.into()))?;
-        let (text, smoothing) = (text.to_owned(), self.decide.smoothing);
-        Ok((Active { set, text, digest, head: built.head, policies, smoothing }, built.encoded))
     }
 }
 

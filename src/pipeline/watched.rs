@@ -1,14 +1,15 @@
-//! A labels file that may change while it is in use.
+//! A file of labels, or a head, that may change while it is in use.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-use crate::prompts::read_labels;
+use crate::prompts::read_text;
 
 /// A file, and what it looked like when it was read.
 pub(super) struct Watched {
     path: Option<PathBuf>,
+    bytes_max: u64,
     /// Time of change and length at the last reading.
     read: Option<(SystemTime, u64)>,
     /// The same at the last look: a file is read when it has stopped changing.
@@ -16,8 +17,8 @@ pub(super) struct Watched {
 }
 
 impl Watched {
-    pub(super) fn new(path: Option<PathBuf>) -> Self {
-        Self { path, read: None, seen: None }
+    pub(super) fn new(path: Option<PathBuf>, bytes_max: u64) -> Self {
+        Self { path, bytes_max, read: None, seen: None }
     }
 
     pub(super) fn name(&self) -> String {
@@ -43,6 +44,6 @@ impl Watched {
 
     pub(super) fn read(&mut self) -> Option<anyhow::Result<String>> {
         self.read = self.stamp();
-        Some(read_labels(self.path.as_ref()?))
+        Some(read_text(self.path.as_ref()?, self.bytes_max))
     }
 }

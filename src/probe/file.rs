@@ -162,11 +162,20 @@ impl HeadFile {
             return Err(io(io::ErrorKind::FileTooLarge.into()));
         }
         let text = fs::read_to_string(path).map_err(io)?;
-        let file = Self::parse(&text)
-            .map_err(|reason| HeadFileError::Wrong { path: path.to_owned(), reason })?;
+        Self::of_text(&text, path, used)
+    }
+
+    /// As [`read`](Self::read), of a file whose text is known.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn of_text(text: &str, path: &Path, used: &ModelName) -> Result<Self, HeadFileError> {
+        let path = || path.to_owned();
+        let file =
+            Self::parse(text).map_err(|reason| HeadFileError::Wrong { path: path(), reason })?;
         if file.model.digest != used.digest {
             let (trained, used) = (file.model, used.clone());
-            return Err(HeadFileError::OtherModel { path: path.to_owned(), trained, used });
+            return Err(HeadFileError::OtherModel { path: path(), trained, used });
         }
         Ok(file)
     }

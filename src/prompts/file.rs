@@ -1,4 +1,4 @@
-//! The labels file on disk.
+//! Files of text on disk: labels, and heads.
 
 use std::fs;
 use std::path::Path;
@@ -12,10 +12,18 @@ use super::SET_BYTES_MAX;
 /// # Errors
 /// Names the file, and the line that is not UTF-8.
 pub fn read_labels(path: &Path) -> anyhow::Result<String> {
+    read_text(path, SET_BYTES_MAX as u64)
+}
+
+/// The text of a file of at most `bytes_max`.
+///
+/// # Errors
+/// As [`read_labels`].
+pub fn read_text(path: &Path, bytes_max: u64) -> anyhow::Result<String> {
     let name = path.display();
     let bytes = fs::metadata(path).with_context(|| name.to_string())?.len();
-    if bytes > SET_BYTES_MAX as u64 {
-        return Err(anyhow!("{name} has {bytes} bytes, the limit is {SET_BYTES_MAX}"));
+    if bytes > bytes_max {
+        return Err(anyhow!("{name} has {bytes} bytes, the limit is {bytes_max}"));
     }
     let bytes = fs::read(path).with_context(|| name.to_string())?;
     String::from_utf8(bytes).map_err(|error| {

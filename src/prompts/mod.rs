@@ -11,7 +11,7 @@ mod templates;
 mod texts;
 
 pub use cache::{CACHE_ROWS_MAX, PromptCache};
-pub use file::read_labels;
+pub use file::{read_labels, read_text};
 pub use history::{History, HistoryError, Stored};
 pub use labels::{
     Action, Articles, BACKGROUND_MAX, BANK, LABELS_MAX, Label, LabelOutput, LabelSet, LabelsError,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::{Context, bail};
+use edgeclip::classify::is_background;
 use edgeclip::prompts::{BuiltInSet, LabelSet, built_in_set};
 
 use super::Arguments;
@@ -36,7 +37,8 @@ pub(super) fn candidates(arguments: &Arguments, data: &Data) -> anyhow::Result<V
         sets.push((name.clone(), set));
     }
     if sets.is_empty() {
-        let set = LabelSet::from_names(data.classes.iter().map(String::as_str));
+        let names = data.classes.iter().map(String::as_str).filter(|name| !is_background(name));
+        let set = LabelSet::from_names(names);
         let set = set.context("the classes' names as labels (give others with --labels-file)")?;
         sets.push(("the classes' names".to_owned(), set));
     }
@@ -66,9 +68,14 @@ fn label_of(
     let label_of: Vec<Option<usize>> =
         data.classes.iter().map(|class| labels.get(&key(class)).copied()).collect();
     let classes = data.classes.iter().zip(&label_of);
-    let missing: Vec<&str> =
-        classes.filter(|(_, label)| label.is_none()).map(|(class, _)| class.as_str()).collect();
-    if missing.len() == data.classes.len() {
+    let missing = classes.filter(|(_, label)| label.is_none()).map(|(class, _)| class.as_str());
+    // No words name what is none of the others.
+    let (unnamed, missing): (Vec<&str>, Vec<&str>) =
+        missing.partition(|class| is_background(class));
+    if !unnamed.is_empty() {
+        say(format_args!("{source}: {} is no label: its pictures are left out", shown(&unnamed)));
+    }
+    if missing.len() + unnamed.len() == data.classes.len() {
         bail!("{source}: no class has a label of its name: {}", shown(&missing));
     }
     if !missing.is_empty() {

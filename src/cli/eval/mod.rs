@@ -5,6 +5,7 @@
 
 mod data;
 mod labels;
+mod probe;
 mod report;
 mod row;
 mod seen;
@@ -21,11 +22,13 @@ use serde::Serialize;
 
 use super::{ComputeArguments, Failure, ModelArguments, Outcome, print_json, say};
 use data::Data;
+use probe::Probe;
 use report::Report;
-use row::Row;
+use row::{Judged, Row};
 use seen::{Failed, Seen};
 
 #[derive(Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct Arguments {
     /// Folder with a folder for each class, or a CSV file with the columns path and label
     #[arg(required = true, value_name = "DIR|CSV")]
@@ -46,6 +49,16 @@ pub(super) struct Arguments {
     /// Leave out pictures whose class has no label, instead of refusing
     #[arg(long)]
     allow_missing: bool,
+    /// Train a linear classifier on the pictures' embeddings too, and measure it beside the labels
+    #[arg(long)]
+    linear_probe: bool,
+    /// Pictures to train it with, in the same forms [default: the same pictures, each judged by one of
+    /// five classifiers that did not see it]
+    #[arg(long, value_name = "DIR|CSV", requires = "linear_probe")]
+    train: Vec<PathBuf>,
+    /// Keep the classifier, for classify --head and run --head
+    #[arg(long, value_name = "FILE", requires = "linear_probe")]
+    save: Option<PathBuf>,
     /// Frames of a video clip, evenly spaced; their embeddings are averaged
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=i64::from(CLIP_FRAMES_MAX)))]
     frames: u16,
@@ -76,7 +89,19 @@ struct Answer<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
+    if arguments.save.is_some() && arguments.models.len() > 1 {
+        let why = anyhow!("--save keeps the classifier of one model: give --model once");
+        return Err(Failure::Usage(why));
+    }
     let data = Data::collect(&arguments.data).map_err(Failure::Usage)?;
+    let train = (!arguments.train.is_empty()).then(|| Data::collect(&arguments.train));
+    let train = train.transpose().map_err(Failure::Usage)?;
+    let probe = arguments.linear_probe.then_some(Probe {
+        train: train.as_ref(),
+        save: arguments.save.as_deref(),
+        frames: arguments.frames,
+        allow_missing: arguments.allow_missing,
+    });
     let candidates = labels::candidates(arguments, &data).map_err(Failure::Usage)?;
     let paths = arguments.models.iter().cloned().map(Some);
     let paths: Vec<Option<PathBuf>> =
@@ -85,20 +110,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let (mut rows, mut failed): (Vec<Row>, Vec<Failed>) = (Vec::new(), Vec::new());
     for path in paths {
         let model = ModelArguments { model: path, compute: arguments.compute.clone() }.open()?;
+        // A model that knows no words can still be probed.
+        let has_words = model.bundle().manifest().text.is_some() || probe.is_none();
         // Before the pictures: what is wrong with a label shows at once.
-        let heads = zero_shot::heads(&model, &candidates, arguments.each_template)?;
+        let heads = if has_words {
+            zero_shot::heads(&model, &candidates, arguments.each_template)?
+        } else {
+            Vec::new()
+        };
         let seen = look(&model, &data, arguments.frames)?;
-        for head in &heads {
-            let judged = head.judge(&seen, &data);
-            let row = Row::new(&model, &seen, &judged);
+        let mut answers: Vec<Judged> = heads.iter().map(|head| head.judge(&seen, &data)).collect();
+        let mut new = seen.failed.clone();
+        if let Some(probe) = &probe {
+            let probed = probe.judge(&model, &seen, &data)?;
+            answers.push(probed.judged);
+            new.extend(probed.failed);
+        }
+        for judged in &answers {
+            let row = Row::new(&model, &seen, judged);
             if let Some(report) = &mut report {
-                report.add(&row, &judged, &seen, &data)?;
+                report.add(&row, judged, &seen, &data)?;
             }
             rows.push(row);
         }
-        failed.extend(
-            seen.failed.into_iter().filter(|new| !failed.contains(new)).collect::<Vec<_>>(),
-        );
+        new.retain(|new| !failed.contains(new));
+        failed.append(&mut new);
     }
     let answer = Answer {
         version: env!("CARGO_PKG_VERSION"),

@@ -68,6 +68,7 @@ fn opening(answer: &Answer<'_>) -> String {
 fn rows(answer: &Answer<'_>) -> Table {
     let rows = answer.rows;
     let template = |row: &Row| match row.templates.as_slice() {
+        [] => "none".to_owned(),
         [template] => template.clone(),
         templates => format!("all {} averaged", templates.len()),
     };
