@@ -75,7 +75,7 @@ print(len(truth), len(names), thresholds)
 "#;
 
 /// Cards in folders named by what they show, with labels among which some are never right.
-fn cards(folder: &Path) {
+pub(super) fn cards(folder: &Path) {
     for entry in fs::read_dir(format!("{ROOT}/tests/data/cards")).unwrap() {
         let path = entry.unwrap().path();
         let stem = path.file_stem().unwrap().to_str().unwrap();
@@ -92,7 +92,7 @@ fn cards(folder: &Path) {
     fs::write(folder.join("labels.txt"), names.join("\n")).unwrap();
 }
 
-fn eval(folder: &Path, arguments: &[&str]) -> Value {
+pub(super) fn eval(folder: &Path, arguments: &[&str]) -> Value {
     let mut command = Command::new(env!("CARGO_BIN_EXE_edgeclip"));
     let output = command.arg("eval").args(arguments).arg("--json").current_dir(folder).output();
     let output = output.unwrap();

@@ -10,6 +10,7 @@ mod hub;
 mod mqtt;
 mod numpy;
 mod page;
+mod probe;
 mod systemd;
 mod v4l;
 
