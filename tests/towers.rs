@@ -201,7 +201,7 @@ fn int8_towers_are_lowered_whole_and_near_to_onnx_runtime() {
         let (found, report) = embeddings(case.name, Precision::Int8);
         println!("{}: {report:?}", case.name);
         let counts = [
-            report.products,
+            report.products + report.one_row,
             report.convolutions,
             report.attentions,
             report.norms,

@@ -107,12 +107,13 @@ fn print(model: &Model, info: &Info) -> std::io::Result<()> {
             )?;
             writeln!(
                 out,
-                "  taken in: {} layer norms, {} activations, {} residuals; in float: {} attentions, {} depthwise",
+                "  taken in: {} layer norms, {} activations, {} residuals; in float: {} attentions, {} depthwise, {} of one row",
                 report.norms,
                 report.activations,
                 report.residuals,
                 report.attentions,
-                report.depthwise
+                report.depthwise,
+                report.one_row
             )?;
         }
         if report.four_bit > 0 {

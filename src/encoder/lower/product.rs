@@ -14,6 +14,10 @@ use super::{Change, Lowering, constant, only_successor, replace};
 use crate::encoder::ops::{Product, Weights};
 use crate::gemm::{Activation, K_MAX, Place};
 
+/// Why products of one row stay as they are: they take next to no time, and what they get wrong no other row
+/// makes up for. Gates of whole channels and the last projection are of that kind.
+pub(super) const ONE_ROW: &str = "it has one row, for which float costs no more";
+
 /// The axes of an `EinSum` of activations and weights, as places in its operands.
 #[derive(Default)]
 struct Roles {
@@ -96,6 +100,11 @@ pub(super) fn lower(
     let Some(roles) = Roles::of(op, x, 1 - x, x_fact, weights.shape()) else {
         return ctx.refuse(node, format!("its axes are {}", op.axes));
     };
+    // All rows of a picture's tower are known; those of a text's are as many as there are texts.
+    let rows = roles.rows.iter().map(|axis| x_fact.shape[*axis].clone());
+    if rows.product::<TDim>().is_one() {
+        return ctx.refuse(node, ONE_ROW);
+    }
     let k: usize = roles.weights_summed.iter().map(|axis| weights.shape()[*axis]).product();
     if k == 0 || k > K_MAX || weights.len() == 0 {
         return ctx.refuse(node, format!("it sums over {k} values, the limit is {K_MAX}"));

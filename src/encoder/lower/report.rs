@@ -8,6 +8,7 @@ use tract_onnx::tract_core::ops::cnn::Conv;
 use tract_onnx::tract_core::ops::einsum::EinSum;
 use tract_onnx::tract_core::ops::nn::{RmsNorm, Softmax};
 
+use super::product::ONE_ROW;
 use crate::encoder::ops::{Attention, Norm, Product, Weights};
 
 /// What lowering made of a tower.
@@ -32,6 +33,9 @@ pub struct Report {
     pub four_bit: usize,
     /// Int8 weights, in bytes.
     pub weight_bytes: usize,
+    /// Products of one row, which stay in float.
+    #[serde(default)]
+    pub one_row: usize,
     /// What could have become one of these and did not.
     pub left: Vec<LeftInFloat>,
 }
@@ -62,6 +66,10 @@ impl Report {
                 || node.op_is::<RmsNorm>();
             if could_be {
                 let reason = refusals.get(&node.name).cloned();
+                if reason.as_deref() == Some(ONE_ROW) {
+                    report.one_row += 1;
+                    continue;
+                }
                 report.left.push(LeftInFloat {
                     name: node.name.clone(),
                     operator: node.op.name().into_owned(),
