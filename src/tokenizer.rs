@@ -112,7 +112,10 @@ impl Tokenizer {
     pub fn from_json(json: &[u8], options: Options) -> Result<Self, TokenizerError> {
         let damaged = |error: tokenizers::Error| TokenizerError::Vocabulary(error.to_string());
         let json = std::str::from_utf8(json).map_err(|error| damaged(error.into()))?;
-        let mut vocabulary: Vocabulary = json.parse().map_err(damaged)?;
+        // The library panics on some damaged files.
+        let parsed = std::panic::catch_unwind(|| json.parse::<Vocabulary>());
+        let parsed = parsed.map_err(|_| damaged("its parts don't fit each other".into()))?;
+        let mut vocabulary = parsed.map_err(damaged)?;
         vocabulary.with_truncation(None).map_err(damaged)?.with_padding(None);
         vocabulary.set_encode_special_tokens(true);
         Ok(Self { vocabulary, options })

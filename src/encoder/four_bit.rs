@@ -35,9 +35,13 @@ pub(super) fn weights(
     };
     let scales = floats(&scales)?;
     let packed = packed_bytes(&packed)?;
-    ensure!(block >= 2 && block % 2 == 0, "{name}: blocks of {block}");
+    ensure!(
+        k > 0 && n > 0 && block >= 2 && block % 2 == 0,
+        "{name}: {k} x {n} in blocks of {block}"
+    );
     let blocks = k.div_ceil(block);
-    let fits = packed.len() == n * blocks * block / 2 && scales.len() == n * blocks;
+    let bytes = blocks.checked_mul(block / 2).and_then(|bytes| bytes.checked_mul(n));
+    let fits = Some(packed.len()) == bytes && scales.len() == n * blocks;
     ensure!(fits, "{name}: {} bytes and {} scales for {k} x {n}", packed.len(), scales.len());
     let zeros = match constant(3) {
         Some(zeros) => zero_points(&zeros, n, blocks, name)?,

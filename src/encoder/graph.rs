@@ -1,6 +1,7 @@
 //! An ONNX graph, read and typed for one input of known sizes.
 
 use std::io::Cursor;
+use std::panic::{self, AssertUnwindSafe};
 
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike;
@@ -95,6 +96,16 @@ fn check_dims(dims: &[TDim], shape: &[Size]) -> Result<(), String> {
         wanted.collect::<Vec<_>>().join(", "),
     ];
     Err(format!("its input is [{declared}], [{wanted}] is meant"))
+}
+
+/// What libraries that read models do; a panic of theirs on a model that no one foresaw is an error like any other.
+pub(super) fn guarded<T>(read: impl FnOnce() -> T) -> Result<T, String> {
+    // What was being made is dropped with the panic.
+    panic::catch_unwind(AssertUnwindSafe(read)).map_err(|panic| {
+        let words = panic.downcast_ref::<String>().map(String::as_str);
+        let words = words.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no words");
+        format!("it is of a kind that was not foreseen: {words}")
+    })
 }
 
 /// tract's chain of causes on one line; it may quote whole tensors, so it ends somewhere.

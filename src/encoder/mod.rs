@@ -18,7 +18,7 @@ mod vision;
 
 pub use compute::{Compute, Options, Precision};
 pub use cores::{Cores, NoCores};
-pub use lower::{LeftInFloat, Report};
+pub use lower::{LOWERING, LeftInFloat, Report};
 pub use onnx::{Cut, OnnxError, OnnxGraph, Port, Uniform};
 pub use packed::PackedTower;
 pub use text::TextEncoder;

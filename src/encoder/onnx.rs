@@ -2,7 +2,9 @@
 //! written again.
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Component, Path, PathBuf};
 
 use tract_onnx::data_resolver::MmapDataResolver;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
@@ -30,6 +32,7 @@ pub struct OnnxError {
 /// A published graph: one tower, or two that meet.
 pub struct OnnxGraph {
     path: PathBuf,
+    data: Vec<PathBuf>,
     model: ModelProto,
 }
 
@@ -71,20 +74,25 @@ impl OnnxGraph {
     /// # Errors
     /// [`OnnxError`]: it can't be read, is no ONNX file, or its data are missing.
     pub fn read(path: &Path) -> Result<Self, OnnxError> {
-        let failed = |error: TractError| OnnxError { path: path.into(), reason: reason(&error) };
-        let mut model = tract_onnx::onnx().proto_model_for_path(path).map_err(failed)?;
-        let Some(graph) = &mut model.graph else {
-            return Err(OnnxError { path: path.into(), reason: "it holds no graph".into() });
-        };
-        let folder = path.parent().and_then(Path::to_str).unwrap_or(".");
-        take_in_data(graph, folder).map_err(failed)?;
-        Ok(Self { path: path.into(), model })
+        let failed = |reason| OnnxError { path: path.into(), reason };
+        let model = tract_onnx::onnx().proto_model_for_path(path);
+        let mut model = model.map_err(|error| failed(reason(&error)))?;
+        let graph = model.graph.as_mut().ok_or_else(|| failed("it holds no graph".into()))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let data = take_in_data(graph, folder).map_err(failed)?;
+        Ok(Self { path: path.into(), data, model })
     }
 
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The files beside it that hold its data.
+    #[must_use]
+    pub fn data_files(&self) -> &[PathBuf] {
+        &self.data
     }
 
     /// What the graph must be given.
@@ -221,8 +229,35 @@ impl<'a> Needed<'a> {
             }
         }
         let nodes = graph.node.iter().filter(|node| nodes.contains(&std::ptr::from_ref(*node)));
-        Ok(Self { nodes: nodes.collect(), constants: taken })
+        let nodes: Vec<&NodeProto> = nodes.collect();
+        Ok(Self { nodes: in_order(&nodes, given)?, constants: taken })
     }
+}
+
+/// Nodes, each after those that it reads: converters to half floats append theirs at the end. A graph that leads back
+/// to itself has no such order.
+fn in_order<'a>(nodes: &[&'a NodeProto], given: &[&str]) -> Result<Vec<&'a NodeProto>, String> {
+    let outputs = nodes.iter().flat_map(|node| &node.output).map(String::as_str);
+    let mut pending: HashSet<&str> = outputs.filter(|name| !given.contains(name)).collect();
+    let (mut sorted, mut rest) = (Vec::with_capacity(nodes.len()), nodes.to_vec());
+    while let Some(first) = rest.first() {
+        let (first, left) = (first.name.as_str(), rest.len());
+        rest.retain(|node| {
+            let mut names = Vec::new();
+            read_by(node, &mut names);
+            // What a node's branches compute themselves is not pending.
+            let waits = names.iter().any(|name| pending.contains(name));
+            if !waits {
+                node.output.iter().for_each(|name| _ = pending.remove(name.as_str()));
+                sorted.push(*node);
+            }
+            waits
+        });
+        if rest.len() == left {
+            return Err(format!("its node {first} reads what is computed of it"));
+        }
+    }
+    Ok(sorted)
 }
 
 /// The names that a node reads, those within its branches among them; some of them are the branches' own.
@@ -313,24 +348,33 @@ impl<'a> Scalars<'a> {
     }
 
     /// The value of a name that stands for one number, or for the exponential of one.
-    fn value(&self, name: &str) -> Option<f32> {
-        if let Some(constant) = self.constants.get(name) {
-            return single(constant);
+    fn value(&self, name: &'a str) -> Option<f32> {
+        let (mut at, mut exponentials) = (name, 0);
+        for _ in 0..=self.producers.len() {
+            let found = match (self.constants.get(at), self.producers.get(at)) {
+                (Some(constant), _) => single(constant)?,
+                (None, Some(node)) => match node.op_type.as_str() {
+                    "Constant" => {
+                        single(node.attribute.iter().find_map(|attribute| attribute.t.as_ref())?)?
+                    }
+                    "Exp" | "Identity" | "Cast" | "Reshape" | "Unsqueeze" | "Squeeze" => {
+                        exponentials += u32::from(node.op_type == "Exp");
+                        at = node.input.first()?;
+                        continue;
+                    }
+                    _ => return None,
+                },
+                (None, None) => return None,
+            };
+            return Some((0..exponentials).fold(found, |value, _| value.exp()));
         }
-        let node = self.producers.get(name)?;
-        let input = || node.input.first().and_then(|input| self.value(input));
-        match node.op_type.as_str() {
-            "Constant" => single(node.attribute.iter().find_map(|attribute| attribute.t.as_ref())?),
-            "Exp" => input().map(f32::exp),
-            "Identity" | "Cast" | "Reshape" | "Unsqueeze" | "Squeeze" => input(),
-            _ => None,
-        }
+        None
     }
 
     /// The number that a factor of the logits is multiplied with, past moved axes.
     fn scale_within(&self, factor: &'a str) -> Option<f32> {
         let mut at = factor;
-        loop {
+        for _ in 0..=self.producers.len() {
             let node = self.producers.get(at)?;
             match node.op_type.as_str() {
                 "Transpose" | "Identity" | "Cast" => at = node.input.first()?,
@@ -338,6 +382,7 @@ impl<'a> Scalars<'a> {
                 _ => return None,
             }
         }
+        None
     }
 }
 
@@ -365,18 +410,57 @@ fn port(value: &ValueInfoProto) -> Port {
     Port { name: value.name.clone(), dims }
 }
 
-/// Brings constants that lie in files beside the graph into it.
-fn take_in_data(graph: &mut GraphProto, folder: &str) -> TractResult<()> {
+/// Brings constants that lie in files beside the graph into it; these files, each once.
+fn take_in_data(graph: &mut GraphProto, folder: &Path) -> Result<Vec<PathBuf>, String> {
+    let mut files = Vec::new();
     let attributes = graph.node.iter_mut().flat_map(|node| &mut node.attribute);
     let in_nodes = attributes.filter_map(|attribute| attribute.t.as_mut());
     for constant in graph.initializer.iter_mut().chain(in_nodes) {
         if constant.data_location != Some(DataLocation::External as i32) {
             continue;
         }
-        let tensor = load_tensor(&MmapDataResolver, constant, Some(folder))?;
-        constant.raw_data = tensor.try_as_plain_ram()?.as_bytes().to_vec();
+        let failed = |reason: String| format!("the data of {}: {reason}", constant.name);
+        let entry = |key: &str| {
+            constant.external_data.iter().find(|of| of.key == key).map(|of| of.value.as_str())
+        };
+        let number = |key: &str| {
+            entry(key).map(|value| value.parse::<u64>().map_err(|_| format!("{key} is {value}")))
+        };
+        let location = entry("location").unwrap_or_default();
+        let path = beside(folder, location).map_err(failed)?;
+        let (offset, length) = (number("offset").transpose(), number("length").transpose());
+        let span = (offset.map_err(failed)?.unwrap_or(0), length.map_err(failed)?);
+        constant.raw_data = read_span(&path, span)
+            .map_err(|error| failed(format!("{}: {error}", path.display())))?;
         constant.data_location = None;
         constant.external_data.clear();
+        if !files.contains(&path) {
+            files.push(path);
+        }
     }
-    Ok(())
+    Ok(files)
+}
+
+/// A file of the folder, or of one in it; a link may lead elsewhere, as in the hub's cache, a name may not.
+fn beside(folder: &Path, location: &str) -> Result<PathBuf, String> {
+    let location = Path::new(location);
+    let inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+    if location.as_os_str().is_empty() || !location.components().all(inside) {
+        return Err(format!("{} is no file beside the graph", location.display()));
+    }
+    Ok(folder.join(location))
+}
+
+/// So many bytes from an offset on, or all from there.
+fn read_span(path: &Path, (offset, length): (u64, Option<u64>)) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let rest = file.metadata()?.len().checked_sub(offset).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let length = length.unwrap_or(rest);
+    if length > rest {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    file.seek(SeekFrom::Start(offset))?;
+    let mut bytes = Vec::new();
+    file.take(length).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }

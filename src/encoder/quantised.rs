@@ -145,16 +145,16 @@ fn looked_up(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractRes
             Some(name) => Some(*names.constants.get(name.as_str())?),
             None => None,
         };
-        Some((gather, *table, *scale, zero))
+        Some((gather, *table, *scale, zero, node.output.first()?, gather.output.first()?))
     })();
-    let Some((gather, table, scale, zero)) = found else { return Ok(false) };
-    let name = format!("{}.dequantised", node.output[0]);
+    let Some((gather, table, scale, zero, output, found)) = found else { return Ok(false) };
+    let name = format!("{output}.dequantised");
     changes.constants.push(dequantise(table, scale, zero, 0, &name)?);
-    changes.gone.insert(node.output[0].clone());
+    changes.gone.insert(output.clone());
     let mut input = gather.input.clone();
     input[0] = name;
     let float = NodeProto { input, output: node.output.clone(), ..gather.clone() };
-    changes.replaced.insert(gather.output[0].clone(), float);
+    changes.replaced.insert(found.clone(), float);
     Ok(true)
 }
 
@@ -185,6 +185,7 @@ fn integer_product(names: &Names, node: &NodeProto, changes: &mut Changes) -> Tr
         let (x, x_scale) = (quantised.input.first()?, quantised.output.get(1)?);
         let cast = names.only_reader(node.output.first()?, "Cast")?;
         let scaled = names.only_reader(cast.output.first()?, "Mul")?;
+        scaled.output.first()?;
         let factor = scaled.input.iter().find(|input| Some(*input) != cast.output.first())?;
         let factor = names.producer(factor, "Mul")?;
         let of_weights = factor.input.iter().find(|input| *input != x_scale)?;
@@ -257,6 +258,10 @@ fn dequantised(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractR
         };
         changes.renamed.insert(from.clone(), to.clone());
         return Ok(true);
+    }
+    let blocks = node.attribute.iter().find(|attribute| attribute.name == "block_size");
+    if blocks.is_some_and(|blocks| blocks.i != 0) {
+        bail!("{output}: DequantizeLinear in blocks is not known");
     }
     let (Some(values), Some(scale)) = (constant(node, 0), constant(node, 1)) else {
         return Ok(false);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tract_onnx::prelude::*;
 
-use super::graph::Size;
+use super::graph::{Size, guarded};
 use super::tower::Tower;
 use super::{Compute, EncoderError, PackedTower, Report};
 use crate::embedding::Embedding;
@@ -81,7 +81,10 @@ impl TextEncoder {
     }
 
     fn new(tower: Tower, context_length: usize) -> Result<Self, EncoderError> {
-        let longest = tower.run(&[1, context_length], &vec![0_i64; context_length]);
+        let zeros = vec![0_i64; context_length];
+        let longest = guarded(|| tower.run(&[1, context_length], &zeros));
+        let longest =
+            longest.unwrap_or_else(|reason| Err(EncoderError::Run { tower: "text", reason }));
         if let Err(EncoderError::Run { tower, reason }) = longest {
             let reason = format!("it fails on a text of {context_length} tokens: {reason}");
             return Err(EncoderError::Shape { tower, reason });

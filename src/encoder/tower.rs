@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::internal::DimLike;
 
-use super::graph::{Size, check, read, reason};
+use super::graph::{Size, check, guarded, read, reason};
 use super::lower::{Report, lower};
 use super::ops::{Attention, Product};
 use super::packed::{PackedTower, put_together, take_apart};
@@ -40,6 +40,18 @@ pub struct NodeTime {
 impl Tower {
     /// Reads a graph and makes it ready to run.
     pub(super) fn load(
+        name: &'static str,
+        onnx: &[u8],
+        datum: DatumType,
+        shape: &[Size],
+        embedding_dim: usize,
+        compute: &Compute,
+    ) -> Result<Self, EncoderError> {
+        let read = || Self::read(name, onnx, datum, shape, embedding_dim, compute);
+        guarded(read).map_err(|reason| EncoderError::Load { tower: name, reason })?
+    }
+
+    fn read(
         name: &'static str,
         onnx: &[u8],
         datum: DatumType,

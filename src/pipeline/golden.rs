@@ -6,16 +6,18 @@ use std::collections::HashMap;
 use bytemuck::cast_slice;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{ImageSide, Model, ModelError, TextSide};
 use crate::capture::Frame;
 use crate::embedding::Embedding;
-use crate::encoder::Precision;
+use crate::encoder::{LOWERING, Precision};
 
 /// Least cosine between an embedding and the one that the same arithmetic gave elsewhere. Sums of products
 /// have the same bits on every CPU, what is between them may differ in the last ones.
-pub const SAME_MIN: f32 = 0.999;
+const SAME_MIN: f32 = 0.999;
+/// How much further from float another way of lowering may be than the one that the model was made with.
+const OTHER_LOWERING: f32 = 0.01;
 
 /// Pictures and their size: small, so that the file is, and of no tower's shape, so that resizing counts.
 const PICTURES: usize = 4;
@@ -25,7 +27,16 @@ const TEXTS: [&str; 4] = ["a cat", "a red circle on a table", "three men with a 
 
 /// Names of what is kept.
 const IMAGES: &str = "pictures";
-const WORDS: &str = "texts";
+/// The entry of the file's head, and what it holds.
+const ABOUT: &str = "edgeclip";
+
+/// What is known of golden embeddings besides their values.
+#[derive(Serialize, Deserialize)]
+struct About {
+    texts: Vec<String>,
+    /// See [`LOWERING`].
+    lowering: u32,
+}
 const NAMES: [[&str; 2]; 2] = [["image_float", "image_int8"], ["text_float", "text_int8"]];
 
 /// Known inputs and their embeddings.
@@ -35,6 +46,7 @@ pub(super) struct Golden {
     texts: Vec<String>,
     image: Rows,
     text: Option<Rows>,
+    lowering: u32,
 }
 
 /// The embeddings of one tower.
@@ -55,14 +67,8 @@ pub struct Verified {
     pub image_to_float: f32,
     /// Texts, to float.
     pub text_to_float: Option<f32>,
-}
-
-impl Verified {
     /// Whether this machine computes what the model means.
-    #[must_use]
-    pub fn holds(&self) -> bool {
-        self.image >= SAME_MIN && self.text.is_none_or(|text| text >= SAME_MIN)
-    }
+    pub holds: bool,
 }
 
 impl Golden {
@@ -80,7 +86,8 @@ impl Golden {
         } else {
             None
         };
-        Ok(Self { pictures, texts: TEXTS.map(str::to_owned).into(), image, text })
+        let texts = TEXTS.map(str::to_owned).into();
+        Ok(Self { pictures, texts, image, text, lowering: LOWERING })
     }
 
     /// As bytes of the safetensors format.
@@ -100,15 +107,16 @@ impl Golden {
             tensors.push((name, TensorView::new(Dtype::F32, shape.clone(), cast_slice(values))?));
         }
         // One entry alone: several would stand in an order that differs from run to run.
-        let texts = serde_json::json!(self.texts).to_string();
-        safetensors::serialize(tensors, Some(HashMap::from([(WORDS.to_owned(), texts)])))
+        let about = serde_json::json!(About { texts: self.texts.clone(), lowering: self.lowering });
+        let about = HashMap::from([(ABOUT.to_owned(), about.to_string())]);
+        safetensors::serialize(tensors, Some(about))
     }
 
     /// Reads what [`to_bytes`](Self::to_bytes) wrote; none where it is something else.
     pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
-        let texts: Vec<String> =
-            serde_json::from_str(header.metadata().as_ref()?.get(WORDS)?).ok()?;
+        let about = header.metadata().as_ref()?.get(ABOUT)?;
+        let About { texts, lowering } = serde_json::from_str(about).ok()?;
         let tensors = SafeTensors::deserialize(bytes).ok()?;
         let rows = |name: &str| -> Option<Vec<Embedding>> {
             let tensor = tensors.tensor(name).ok()?;
@@ -127,7 +135,7 @@ impl Golden {
             Frame::new(u32::try_from(width).ok()?, u32::try_from(height).ok()?, rgb.to_vec())
         });
         let pictures = pictures.collect::<Option<Vec<_>>>()?;
-        Some(Self { pictures, texts, image: both(NAMES[0])?, text: both(NAMES[1]) })
+        Some(Self { pictures, texts, image: both(NAMES[0])?, text: both(NAMES[1]), lowering })
     }
 
     /// The least cosine of int8 to float of pictures and texts.
@@ -138,9 +146,22 @@ impl Golden {
 }
 
 impl Rows {
-    /// What an arithmetic should give.
-    fn expected(&self, precision: Precision) -> &[Embedding] {
-        if precision == Precision::Float { &self.float } else { &self.int8 }
+    /// What an arithmetic should give, and how near to it: by another way of lowering, about as near to float.
+    fn expected(&self, precision: Precision, lowering: u32) -> (&[Embedding], f32) {
+        if precision == Precision::Float {
+            (&self.float, SAME_MIN)
+        } else if lowering == LOWERING {
+            (&self.int8, SAME_MIN)
+        } else {
+            (&self.float, least(&self.int8, &self.float) - OTHER_LOWERING)
+        }
+    }
+
+    /// Whether there is a row of that many values for each of so many inputs.
+    fn fits(&self, inputs: usize, dim: usize) -> bool {
+        let fits =
+            |rows: &[Embedding]| rows.len() == inputs && rows.iter().all(|row| row.dim() == dim);
+        inputs > 0 && fits(&self.float) && fits(&self.int8)
     }
 }
 
@@ -170,17 +191,16 @@ impl Model {
     /// The golden embeddings; none where the bundle has none.
     fn golden(&self) -> Result<Option<Golden>, ModelError> {
         let Some(file) = self.bundle.golden()? else { return Ok(None) };
-        let golden = Golden::from_bytes(&file.bytes);
-        let dim = self.bundle.manifest().embedding_dim;
-        let fits = |rows: &Rows| {
-            rows.float.len() == rows.int8.len()
-                && rows.float.iter().chain(&rows.int8).all(|row| row.dim() == dim)
+        let manifest = self.bundle.manifest();
+        let dim = manifest.embedding_dim;
+        let fits = |golden: &Golden| {
+            let has_words = golden.text.is_some() == manifest.text.is_some();
+            let text = golden.text.as_ref().is_none_or(|rows| rows.fits(golden.texts.len(), dim));
+            has_words && text && golden.image.fits(golden.pictures.len(), dim)
         };
-        match golden {
-            Some(golden) if fits(&golden.image) && golden.text.as_ref().is_none_or(fits) => {
-                Ok(Some(golden))
-            }
-            _ => Err(ModelError::NoGolden { path: file.path }),
+        match Golden::from_bytes(&file.bytes).filter(fits) {
+            Some(golden) => Ok(Some(golden)),
+            None => Err(ModelError::NoGolden { path: file.path }),
         }
     }
 
@@ -195,17 +215,28 @@ impl Model {
             golden.pictures.iter().map(|picture| side.encode_image(picture)).collect();
         drop(side);
         let found = found?;
-        let precision = self.compute.precision();
+        let image = self.near(&golden, &found, &golden.image);
         let text = match &golden.text {
-            Some(rows) => Some((rows, self.text_side()?.encode_texts(&golden.texts)?)),
+            Some(rows) => {
+                let found = self.text_side()?.encode_texts(&golden.texts)?;
+                Some((self.near(&golden, &found, rows), least(&found, &rows.float)))
+            }
             None => None,
         };
         Ok(Some(Verified {
-            image: least(&found, golden.image.expected(precision)),
+            image: image.0,
             image_to_float: least(&found, &golden.image.float),
-            text: text.as_ref().map(|(rows, found)| least(found, rows.expected(precision))),
-            text_to_float: text.as_ref().map(|(rows, found)| least(found, &rows.float)),
+            text: text.map(|((cosine, _), _)| cosine),
+            text_to_float: text.map(|(_, to_float)| to_float),
+            holds: image.1 && text.is_none_or(|((_, holds), _)| holds),
         }))
+    }
+
+    /// The least cosine to what is expected, and whether it is near enough.
+    fn near(&self, golden: &Golden, found: &[Embedding], rows: &Rows) -> (f32, bool) {
+        let (wanted, enough) = rows.expected(self.compute.precision(), golden.lowering);
+        let cosine = least(found, wanted);
+        (cosine, cosine >= enough)
     }
 
     /// Runs the image tower on one known picture, as at a start.
@@ -216,7 +247,7 @@ impl Model {
         let Some(golden) = self.golden()? else { return Ok(()) };
         let Some(picture) = golden.pictures.first() else { return Ok(()) };
         let found = side.encode_image(picture)?;
-        self.compare("image", &[found], golden.image.expected(self.compute.precision()))
+        self.compare("image", self.near(&golden, &[found], &golden.image))
     }
 
     /// Runs the text tower on one known text.
@@ -224,17 +255,11 @@ impl Model {
         let Some(golden) = self.golden()? else { return Ok(()) };
         let (Some(text), Some(rows)) = (golden.texts.first(), &golden.text) else { return Ok(()) };
         let found = side.encode_texts(&[text])?;
-        self.compare("text", &found, rows.expected(self.compute.precision()))
+        self.compare("text", self.near(&golden, &found, rows))
     }
 
-    fn compare(
-        &self,
-        tower: &'static str,
-        found: &[Embedding],
-        wanted: &[Embedding],
-    ) -> Result<(), ModelError> {
-        let cosine = least(found, wanted);
-        if cosine >= SAME_MIN {
+    fn compare(&self, tower: &'static str, (cosine, holds): (f32, bool)) -> Result<(), ModelError> {
+        if holds {
             return Ok(());
         }
         let kernel = self.compute.kernel().name();
@@ -256,6 +281,7 @@ mod tests {
                 texts: vec!["a cat".into(), "一只猫".into()],
                 image: rows(),
                 text,
+                lowering: LOWERING,
             };
             let bytes = golden.to_bytes().unwrap();
             let again = Golden::from_bytes(&bytes).unwrap();

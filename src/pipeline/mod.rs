@@ -31,7 +31,7 @@ use crate::prompts::{
 use crate::tokenizer::{Tokenizer, TokenizerError};
 
 pub use appliance::{Appliance, Handle, Summary};
-pub use golden::{SAME_MIN, Verified};
+pub use golden::Verified;
 pub use options::{LabelsOptions, ModelOptions, Options};
 pub use profile::{FrameTimes, Profile};
 pub use take_in::{TakenIn, take_in};

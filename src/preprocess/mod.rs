@@ -20,7 +20,7 @@ pub enum ResizeRule {
     LongestEdgePad,
 }
 
-/// Pillow's resampling filters; both widen when a picture shrinks, so they don't alias.
+/// Pillow's resampling filters; they widen when a picture shrinks, so they don't alias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Filter {

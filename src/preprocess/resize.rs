@@ -330,7 +330,14 @@ fn window(options: &Options, width: u32, height: u32) -> Window {
         }
         ResizeRule::LongestEdgePad => {
             let long = width.max(height);
-            let [w, h] = [width, height].map(|side| (scaled(image_size, side, long) as u32).max(1));
+            // To the nearest, halves to even, as Python's `round` in `OpenCLIP`'s `ResizeKeepRatio`.
+            let nearest = |side: u32| {
+                let whole = 2 * u64::from(image_size) * u64::from(side);
+                let (twice, rest) = (whole / u64::from(long), whole % u64::from(long));
+                let up = twice % 2 == 1 && (rest > 0 || twice % 4 == 3);
+                ((twice / 2 + u64::from(up)) as u32).max(1)
+            };
+            let [w, h] = [width, height].map(nearest);
             let target = [(image_size - w) / 2, (image_size - h) / 2, w, h];
             Window { source: [0.0, 0.0, f64::from(width), f64::from(height)], target }
         }

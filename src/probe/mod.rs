@@ -1,5 +1,5 @@
 //! Linear probes: linear classifiers trained on image embeddings, without words, as in Radford et al. 2021,
-//! appendix A.3. Examples come in, a [`LinearHead`](crate::classify::LinearHead) goes out, and a file that keeps it.
+//! appendix A.3. Examples come in, a [`LinearHead`] goes out, and a file that keeps it.
 //! Knows no pictures and no models.
 
 mod file;

@@ -59,7 +59,8 @@ def preprocess(rgb, size, resize, filter, edge, crop):
         before = (lambda off: off // 2) if crop == "floor" else (lambda off: round(off / 2))
         left, top = before(rgb.width - size), before(rgb.height - size)
         return rgb.crop((left, top, left + size, top + size))
-    n = max(1, int(size * short / long))
+    # open_clip's ResizeKeepRatio.
+    n = max(1, round(short / (long / size)))
     rgb = rgb.resize((n, size) if w <= h else (size, n), resample)
     canvas = Image.new("RGB", (size, size))
     canvas.paste(rgb, ((size - rgb.width) // 2, (size - rgb.height) // 2))

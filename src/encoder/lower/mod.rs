@@ -28,6 +28,10 @@ use super::ops::{Product, Weights};
 use crate::gemm::{Layout, PackedWeights};
 pub use report::{LeftInFloat, Report};
 
+/// Number of this way of lowering. It goes up when embeddings change by more than rounding: golden ones of another
+/// number are compared less strictly.
+pub const LOWERING: u32 = 1;
+
 /// What a rule makes of a node: a change, or nothing.
 type Change = TractResult<Option<TypedModelPatch>>;
 
