@@ -167,6 +167,76 @@ fn what_is_wrong_is_named_and_leaves_nothing_behind() {
 }
 
 #[test]
+fn what_is_in_the_way_is_refused_before_anything_is_made() {
+    let folder = TempDir::new().unwrap();
+    published(folder.path());
+    fs::write(folder.path().join("letter.eclip"), "dear reader").unwrap();
+    fs::create_dir(folder.path().join("box.eclip")).unwrap();
+    for (args, words) in [
+        (&["letter.eclip"][..], "letter.eclip is there and is no packed model"),
+        (&["box.eclip"], "box.eclip is there and is no packed model"),
+        (&["bundle", "--for", "neon"], "--for is for a packed model"),
+    ] {
+        let args = [&["model", "import", "published"], args].concat();
+        let (_, err) = run(folder.path(), &args, 2);
+        assert!(err.contains(words), "no {words:?} in {err}");
+    }
+    let (_, err) = run(folder.path(), &["model", "import", "published", "no/such/place"], 1);
+    assert!(err.contains("no/such: "), "{err}");
+    assert_eq!(fs::read_to_string(folder.path().join("letter.eclip")).unwrap(), "dear reader");
+    assert_eq!(names(folder.path()), ["box.eclip", "letter.eclip", "published"]);
+}
+
+#[test]
+fn what_the_user_knows_better_holds_for_a_bundle_too() {
+    let folder = TempDir::new().unwrap();
+    let import = ["model", "import", MINI, "bundle"];
+    let better =
+        ["--name", "mine", "--licence", "mit", "--logit-scale", "50", "--template", "one {}"];
+    run(folder.path(), &[&import[..], &better].concat(), 0);
+    let manifest = fs::read_to_string(folder.path().join("bundle/model.toml")).unwrap();
+    for line in
+        ["name = \"mine\"", "licence = \"mit\"", "logit_scale = 50.0", "templates = [\"one {}\"]"]
+    {
+        assert!(manifest.contains(line), "no {line} in\n{manifest}");
+    }
+    fs::remove_dir_all(folder.path().join("bundle")).unwrap();
+    for (args, words) in [
+        (["--variant", "int8"], "whose graphs are chosen"),
+        (["--name", "two\nlines"], "name is \"two\\nlines\": it must be words on one line"),
+        (["--logit-scale", "0"], "logit_scale must be a number above 0"),
+        (["--template", "no place"], "needs exactly one {}"),
+    ] {
+        let (_, err) = run(folder.path(), &[&import[..], &args].concat(), 1);
+        assert!(err.contains(words) && !err.contains(".edgeclip-"), "no {words:?} in {err}");
+    }
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn what_a_killed_import_leaves_is_gone_with_the_next_one() {
+    let folder = TempDir::new().unwrap();
+    for _ in 0..3 {
+        let mut import = Command::new(env!("CARGO_BIN_EXE_edgeclip"))
+            .args(["model", "import", MINI, "killed"])
+            .current_dir(folder.path())
+            .spawn()
+            .unwrap();
+        let begun = || {
+            let part = |name: &String| name.starts_with(".edgeclip-");
+            let mut parts = names(folder.path()).into_iter().filter(part);
+            parts.any(|name| folder.path().join(name).join("vision.onnx").exists())
+        };
+        while !begun() && import.try_wait().unwrap().is_none() {}
+        import.kill().unwrap();
+        import.wait().unwrap();
+    }
+    run(folder.path(), &["model", "import", MINI, "mini.eclip"], 0);
+    let left = names(folder.path());
+    assert!(left == ["mini.eclip"] || left == ["killed", "mini.eclip"], "{left:?}");
+}
+
+#[test]
 fn damage_is_noticed_by_verify_and_before_a_run() {
     let folder = TempDir::new().unwrap();
     published(folder.path());

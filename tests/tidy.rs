@@ -25,7 +25,10 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("prompts", &["classify", "digest", "disk", "embedding", "encoder", "lines", "tokenizer"]),
     ("probe", &["classify", "digest", "disk", "embedding", "lines", "prompts"]),
     ("outputs", &["capture", "classify", "digest", "disk", "prompts"]),
-    ("bundle", &["classify", "digest", "lines", "memory", "preprocess", "prompts", "tokenizer"]),
+    (
+        "bundle",
+        &["classify", "digest", "disk", "lines", "memory", "preprocess", "prompts", "tokenizer"],
+    ),
     (
         "import",
         &[

@@ -246,6 +246,12 @@ impl Bundle {
         self.manifest.golden.as_ref().map(|file| self.file(file)).transpose()
     }
 
+    /// Whether a file begins as a packed model does.
+    #[must_use]
+    pub fn is_packed_file(path: &Path) -> bool {
+        path.is_file() && packed::is_packed(path)
+    }
+
     /// Whether the towers are stored ready to run.
     #[must_use]
     pub fn is_packed(&self) -> bool {

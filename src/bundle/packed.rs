@@ -10,6 +10,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
+use crate::disk;
 use crate::memory;
 
 /// The version of the format that this build reads and writes.
@@ -134,8 +135,9 @@ pub(super) fn write(path: &Path, kernel: &str, parts: &[(&str, &[u8])]) -> Resul
     let edgeclip = env!("CARGO_PKG_VERSION").to_owned();
     let contents = Contents { format: FORMAT, edgeclip, kernel: kernel.to_owned(), crc32 };
     let contents = toml::to_string(&contents).map_err(io::Error::other)?;
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
+    let folder = disk::folder_of(path);
+    let part = tempfile::Builder::new().prefix(disk::PART_PREFIX).tempfile_in(&folder);
+    let mut file: NamedTempFile = part?;
     let mut archive = tar::Builder::new(io::BufWriter::new(file.as_file_mut()));
     for (name, bytes) in [(CONTENTS, contents.as_bytes())].iter().chain(parts) {
         let mut header = tar::Header::new_ustar();
@@ -151,7 +153,7 @@ pub(super) fn write(path: &Path, kernel: &str, parts: &[(&str, &[u8])]) -> Resul
         file.as_file().set_permissions(std::fs::Permissions::from_mode(0o644))?;
     }
     file.persist(path).map_err(|error| error.error)?;
-    Ok(())
+    Ok(disk::sync_folder(&folder)?)
 }
 
 /// Whether a file begins as a packed model does.

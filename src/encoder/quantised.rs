@@ -213,7 +213,9 @@ fn integer_product(names: &Names, node: &NodeProto, changes: &mut Changes) -> Tr
     Ok(true)
 }
 
-/// `DequantizeLinear` of a constant is a constant; of what `QuantizeLinear` gives, that one's input.
+/// `DequantizeLinear` of a constant is a constant; of what `QuantizeLinear` gives, that one's input. What saturates at the
+/// ends of the type is not cut off, save below 0: a calibrated range holds what the network gives, and our own quantising
+/// has the range of each row.
 fn dequantised(names: &Names, node: &NodeProto, changes: &mut Changes) -> TractResult<bool> {
     let (Some(input), Some(output)) = (node.input.first(), node.output.first()) else {
         return Ok(false);

@@ -34,7 +34,7 @@ pub use appliance::{Appliance, Handle, Summary};
 pub use golden::Verified;
 pub use options::{LabelsOptions, ModelOptions, Options};
 pub use profile::{FrameTimes, Profile};
-pub use take_in::{TakenIn, take_in};
+pub use take_in::{TakenIn, check_target, take_in};
 
 /// Why a model can't be loaded or can't embed.
 #[derive(Debug, thiserror::Error)]
@@ -84,6 +84,18 @@ pub enum ModelError {
     /// There is something where the bundle is to be.
     #[error("{} is there already: remove it, or name another folder", path.display())]
     Exists {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// There is something else where the packed model is to be.
+    #[error("{} is there and is no packed model: remove it, or name another file", path.display())]
+    Occupied {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// A bundle's folder is for all kernels.
+    #[error("{} is to be a bundle's folder, which is for any kernel: --for is for a packed model, whose name ends in .eclip", path.display())]
+    KernelOfFolder {
         /// The folder.
         path: PathBuf,
     },

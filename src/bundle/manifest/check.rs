@@ -52,6 +52,14 @@ impl Check<'_> {
         self.range("embedding_dim", &raw.embedding_dim, 1, EMBEDDING_DIM_MAX)
     }
 
+    /// Words on one line, which stand in messages.
+    pub(super) fn line(&self, key: &str, value: &Spanned<String>) -> Result<String, ManifestError> {
+        let words = value.get_ref();
+        let plain = !words.trim().is_empty() && !words.contains(char::is_control);
+        self.that(value, plain, || format!("{key} is {words:?}: it must be words on one line"))?;
+        Ok(words.clone())
+    }
+
     pub(super) fn scoring(&self, raw: &Raw) -> Result<Scoring, ManifestError> {
         let (scale, bias) = (*raw.logit_scale.get_ref(), *raw.logit_bias.get_ref());
         self.that(&raw.logit_scale, scale > 0.0 && scale.is_finite(), || {

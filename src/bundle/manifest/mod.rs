@@ -96,9 +96,9 @@ impl Manifest {
             text: check.words(raw.text.as_ref(), raw.prompts.as_ref())?,
             golden: raw.golden.as_ref().map(file).transpose()?,
             provenance: raw.provenance,
-            name: raw.name,
-            licence: raw.licence,
-            source: raw.source,
+            name: check.line("name", &raw.name)?,
+            licence: check.line("licence", &raw.licence)?,
+            source: check.line("source", &raw.source)?,
         })
     }
 
@@ -109,9 +109,9 @@ impl Manifest {
     pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
         let raw = Raw {
             format: spanned(FORMAT),
-            name: self.name.clone(),
-            licence: self.licence.clone(),
-            source: self.source.clone(),
+            name: spanned(self.name.clone()),
+            licence: spanned(self.licence.clone()),
+            source: spanned(self.source.clone()),
             embedding_dim: spanned(self.embedding_dim),
             logit_scale: spanned(self.scoring.logit_scale),
             logit_bias: spanned(self.scoring.logit_bias),

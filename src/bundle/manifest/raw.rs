@@ -11,9 +11,9 @@ use crate::tokenizer::Cleaning;
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     pub(super) format: Spanned<u32>,
-    pub(super) name: String,
-    pub(super) licence: String,
-    pub(super) source: String,
+    pub(super) name: Spanned<String>,
+    pub(super) licence: Spanned<String>,
+    pub(super) source: Spanned<String>,
     pub(super) embedding_dim: Spanned<usize>,
     pub(super) logit_scale: Spanned<f32>,
     pub(super) logit_bias: Spanned<f32>,

@@ -1,5 +1,6 @@
 //! `edgeclip model import`: a published model's folder becomes a bundle or a packed model.
 
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::Args;
@@ -83,9 +84,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let Arguments { folder, target, kernel, facts, json } = arguments;
     let taken = pipeline::take_in(folder, target, &facts.options(), kernel.as_deref());
     let taken = taken.map_err(|error| match error {
-        ModelError::UnknownKernel { .. } | ModelError::Exists { .. } => {
-            Failure::Usage(error.into())
-        }
+        ModelError::UnknownKernel { .. }
+        | ModelError::Exists { .. }
+        | ModelError::Occupied { .. }
+        | ModelError::KernelOfFolder { .. } => Failure::Usage(error.into()),
         error => error.into(),
     })?;
     report(&taken, *json)?;
@@ -103,7 +105,7 @@ pub(super) fn warn_of_int8(taken: &TakenIn) {
 }
 
 /// Tells what was taken in: words on stderr, the path or a JSON object on stdout.
-pub(super) fn report(taken: &TakenIn, json: bool) -> std::io::Result<()> {
+pub(super) fn report(taken: &TakenIn, json: bool) -> io::Result<()> {
     let TakenIn { path, manifest, digest, image_int8, text_int8 } = taken;
     let graphs = manifest.provenance.as_ref().map_or("", |of| of.graphs.as_str());
     if !graphs.is_empty() {
@@ -122,6 +124,5 @@ pub(super) fn report(taken: &TakenIn, json: bool) -> std::io::Result<()> {
             text_int8_cosine: *text_int8,
         });
     }
-    println!("{}", path.display());
-    Ok(())
+    writeln!(io::stdout(), "{}", path.display())
 }
