@@ -55,7 +55,7 @@ enum Command {
     Bench(bench::Arguments),
     /// Measure accuracy on pictures or video clips whose class is known
     Eval(eval::Arguments),
-    /// Look at models
+    /// Fetch, take in, check and pack models
     Model(model::Arguments),
 }
 
