@@ -270,8 +270,8 @@ fn agree(licence: Option<&Licence>, yes: bool) -> Result<(), Failure> {
     if terms == Terms::Open {
         return Ok(());
     }
-    say(format_args!("warning: the licence {licence} allows: {terms}"));
-    confirm("The weights have a licence that restricts their use.", yes)
+    say(format_args!("warning: the licence {licence}: {terms}"));
+    confirm("The weights have a licence that restricts their use, or may do so.", yes)
 }
 
 fn report(
