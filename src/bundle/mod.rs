@@ -66,6 +66,14 @@ pub enum BundleError {
         /// The folder of models.
         folder: PathBuf,
     },
+    /// A name that would lead out of the folder of models, or hide what is there.
+    #[error(
+        "'{name}' can't be a model's name: it has at most 200 bytes, no / and \\, and begins with neither . nor -"
+    )]
+    Name {
+        /// The name.
+        name: String,
+    },
     /// The folder is no bundle.
     #[error("{} is not a model bundle: it has no {MANIFEST}", path.display())]
     NoManifest {

@@ -1,16 +1,18 @@
 //! The folder of models: those that can be called by their names alone.
 
 use std::ffi::OsString;
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::path::{Component, Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::{Bundle, BundleError};
+use super::{Bundle, BundleError, MANIFEST, MANIFEST_BYTES_MAX, packed};
 
 /// The end of a packed model's name.
 const PACKED_END: &str = ".eclip";
+/// Longest name of a model.
+const NAME_BYTES_MAX: usize = 200;
 
 /// The folder of models: `$EDGECLIP_MODELS`, else `edgeclip/models` in `$XDG_DATA_HOME` or in `~/.local/share`.
 #[derive(Clone, Debug)]
@@ -72,19 +74,25 @@ impl Store {
         &self.folder
     }
 
-    /// Where a packed model of a name is, or would be.
-    #[must_use]
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.folder.join(format!("{name}{PACKED_END}"))
+    /// Where a packed model of a name is, or would be: in this folder, and not hidden.
+    ///
+    /// # Errors
+    /// [`BundleError::Name`].
+    pub fn file(&self, name: &str) -> Result<PathBuf, BundleError> {
+        let is_odd = |c: char| c.is_control() || "/\\".contains(c);
+        let is_fine = (1..=NAME_BYTES_MAX).contains(&name.len())
+            && !name.starts_with(['.', '-'])
+            && !name.contains(is_odd);
+        if is_fine {
+            return Ok(self.folder.join(format!("{name}{PACKED_END}")));
+        }
+        Err(BundleError::Name { name: name.escape_debug().to_string() })
     }
 
     /// The model of a name: `NAME.eclip`, else `NAME`, a folder or a file with its end.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<PathBuf> {
-        if name.starts_with('.') || name.contains('/') {
-            return None;
-        }
-        let file = Some(self.file(name)).filter(|file| file.is_file());
+        let file = Some(self.file(name).ok()?).filter(|file| file.is_file());
         file.or_else(|| Some(self.folder.join(name)).filter(|path| is_model(path)))
     }
 
@@ -112,10 +120,10 @@ impl Store {
     /// Removes a model of the folder, whole: what is left of one that is cut off is hidden.
     ///
     /// # Errors
-    /// Where it is not in the folder, or can't be removed.
+    /// Where it is not in the folder, [is no model](StoredModel::is_marked), or can't be removed.
     pub fn remove(&self, model: &StoredModel) -> io::Result<()> {
         let name = model.path.file_name().filter(|_| model.path.parent() == Some(&self.folder));
-        let name = name.ok_or(io::ErrorKind::InvalidInput)?;
+        let name = name.filter(|_| model.is_marked()).ok_or(io::ErrorKind::InvalidInput)?;
         let about = fs::symlink_metadata(&model.path)?;
         if !about.is_dir() {
             // A file, or a link, whose target is not of this folder.
@@ -128,6 +136,27 @@ impl Store {
         fs::rename(&model.path, &hidden)?;
         fs::remove_dir_all(&hidden)
     }
+}
+
+impl StoredModel {
+    /// Whether it was a model once, damaged or not, and not anything else that got into the folder: a file that begins as a
+    /// packed model, or a folder whose `model.toml` names a format.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        if self.path.is_dir() {
+            names_format(&self.path.join(MANIFEST))
+        } else {
+            packed::is_packed(&self.path)
+        }
+    }
+}
+
+fn names_format(manifest: &Path) -> bool {
+    let mut text = String::new();
+    let read = File::open(manifest)
+        .and_then(|file| file.take(MANIFEST_BYTES_MAX).read_to_string(&mut text));
+    let table = read.ok().and_then(|_| text.parse::<toml::Table>().ok());
+    table.is_some_and(|table| table.get("format").is_some_and(toml::Value::is_integer))
 }
 
 /// By its name: what is damaged is still a model.
@@ -170,16 +199,19 @@ mod tests {
     fn names_are_looked_up_and_paths_are_not() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store { folder: folder.path().to_owned() };
-        for (path, bytes) in [
-            ("a.eclip", 3),
-            ("a/model.toml", 4),
-            ("b/model.toml", 5),
-            (".c.eclip", 6),
-            ("d.txt", 7),
+        let packed = format!("eclip.toml{}", "\0".repeat(600));
+        for (path, text) in [
+            ("a.eclip", packed.as_str()),
+            ("a/model.toml", "format=9"),
+            ("b/model.toml", "format"),
+            (".c.eclip", ""),
+            ("d.txt", ""),
+            ("e.eclip", "photos"),
+            ("f/photo.jpg", ""),
         ] {
             let path = folder.path().join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, vec![0; bytes]).unwrap();
+            fs::write(path, text).unwrap();
         }
         let found = |given: &str| locate_in(Path::new(given), Some(&store));
         let inside = |name: &str| folder.path().join(name);
@@ -206,12 +238,30 @@ mod tests {
                 .map(|model| (model.name, model.bytes))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(names(&store), [("a".to_owned(), 4), ("a".to_owned(), 3), ("b".to_owned(), 5)]);
+        let of = |name: &str, bytes| (name.to_owned(), bytes);
+        let strangers = [of("b", 6), of("e", 6), of("f", 0)];
+        assert_eq!(names(&store), [&[of("a", 8), of("a", 610)], &strangers[..]].concat());
         let models = store.list().unwrap();
-        models.iter().take(2).for_each(|model| store.remove(model).unwrap());
-        assert_eq!(names(&store), [("b".to_owned(), 5)]);
         let nowhere = Store { folder: folder.path().join("nowhere") };
-        assert!(nowhere.list().unwrap().is_empty() && nowhere.remove(&models[2]).is_err());
-        assert!(inside("b").is_dir() && inside("d.txt").is_file());
+        assert!(nowhere.list().unwrap().is_empty() && nowhere.remove(&models[0]).is_err());
+        for (model, goes) in models.iter().zip([true, true, false, false, false]) {
+            assert_eq!(store.remove(model).is_ok(), goes, "{model:?}");
+        }
+        assert_eq!(names(&store), strangers);
+        assert!(inside("f/photo.jpg").is_file() && inside("d.txt").is_file());
+    }
+
+    #[test]
+    fn names_stay_in_the_folder() {
+        let store = Store { folder: "/m".into() };
+        for good in ["a", "clip-1.5", "ä b", &"a".repeat(200)] {
+            let file = store.file(good).unwrap();
+            assert_eq!(file.parent(), Some(Path::new("/m")), "{good}");
+        }
+        for bad in ["", ".", "..", "../x", "/x", "a/b", "a\\b", ".x", "-x", "a\n", &"a".repeat(201)]
+        {
+            assert!(matches!(store.file(bad), Err(BundleError::Name { .. })), "{bad}");
+            assert_eq!(store.find(bad), None);
+        }
     }
 }

@@ -9,6 +9,7 @@ mod embed;
 mod eval;
 mod label_choice;
 mod labels;
+mod logs;
 mod model;
 mod pictures;
 mod run;
@@ -149,10 +150,7 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
 pub(crate) fn main() -> ExitCode {
     let started = Instant::now();
     let cli = Cli::parse();
-    let asked = env_logger::Env::new().filter_or("EDGECLIP_LOG", "warn,tract=error");
-    let mut logger = env_logger::Builder::from_env(asked);
-    // It would write out all that goes over the wire, a hub's token too.
-    logger.filter_module("ureq_proto", log::LevelFilter::Warn).init();
+    logs::start();
     let outcome = match &cli.command {
         Command::Classify(arguments) => classify::run(arguments, started),
         Command::Embed(arguments) => embed::run(arguments),

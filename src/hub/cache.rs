@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::address::is_commit;
+use super::address::{checked_path, is_commit};
 use super::listing::CARD_BYTES_MAX;
 use super::{Card, FileDigest, HubError, Listing, RemoteFile, Repository, Revision};
 use crate::digest;
@@ -90,6 +90,11 @@ impl Cache {
         Ok(Lock { _file: file })
     }
 
+    /// The SHA-256 of a file that is whole and in its place in a snapshot.
+    pub(super) fn settled(&self, commit: &str, path: &str, digest: &FileDigest) -> Option<String> {
+        verified(&self.snapshot(commit).join(path), digest).ok()
+    }
+
     /// The digest in a snapshot for a path: a link to the blob; a copy where links can't be.
     pub(super) fn link(
         &self,
@@ -146,8 +151,12 @@ impl Cache {
         let noted = noted.and_then(|json| serde_json::from_slice::<Listing>(&json).ok());
         // What is on disk is not to be trusted more than what comes from a server.
         let is_fine = |listing: &Listing| {
-            let mut paths = listing.files.iter().map(|file| &file.path);
-            listing.commit == commit && paths.all(|path| super::address::checked_path(path).is_ok())
+            let is_digest =
+                |digest: &FileDigest| FileDigest::parse(digest.as_str()).as_ref() == Some(digest);
+            listing.commit == commit
+                && listing.files.iter().all(|file| {
+                    checked_path(&file.path).is_ok() && file.digest.as_ref().is_none_or(is_digest)
+                })
         };
         if let Some(mut listing) = noted.filter(is_fine) {
             listing.revision = revision.clone();
@@ -279,8 +288,12 @@ mod tests {
         };
         cache.keep(&listing, true).unwrap();
         assert_eq!(cache.listing(&repository, &Revision::main()), Some(listing.clone()));
-        listing.files.push(file("../../x"));
-        cache.keep(&listing, true).unwrap();
-        assert_eq!(cache.listing(&repository, &Revision::main()), None);
+        let digest = Some(FileDigest::Sha256("../../x".to_owned()));
+        for bad in [file("../../x"), RemoteFile { digest, ..file("b") }] {
+            listing.files.truncate(1);
+            listing.files.push(bad);
+            cache.keep(&listing, true).unwrap();
+            assert_eq!(cache.listing(&repository, &Revision::main()), None);
+        }
     }
 }

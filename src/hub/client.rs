@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::cache::{self, Cache};
 use super::download::{self, Wanted};
-use super::http::{Ask, Http, without_query};
+use super::http::{Ask, Http};
 use super::listing::{LISTING_BYTES_MAX, ListingError};
 use super::retry::{Stop, Tries};
+use super::url::without_secrets;
 use super::{HubError, Listing, RemoteFile, Repository, Revision, Settings};
 
 /// A MB, as disks count.
@@ -132,7 +133,7 @@ impl Client {
             },
             error => error,
         })?;
-        let answer = |reason| HubError::Answer { url: without_query(&url), reason };
+        let answer = |reason| HubError::Answer { url: without_secrets(&url), reason };
         let listing = Listing::parse(repository, revision, &json).map_err(|error| match error {
             ListingError::Answer(reason) => answer(reason),
             ListingError::Hub(error) => error,
@@ -173,7 +174,7 @@ impl Client {
     pub fn bytes_to_come(&self, listing: &Listing, paths: &[String]) -> u64 {
         let cache = self.cache(&listing.repository);
         let files = paths.iter().filter_map(|path| listing.file(path));
-        files.map(|file| to_come(&cache, file)).sum()
+        files.map(|file| to_come(&cache, file)).fold(0, u64::saturating_add)
     }
 
     fn fetched(
@@ -189,7 +190,10 @@ impl Client {
             let file = self.completed(listing, file, watch)?;
             fetched.push(self.fetch_one(listing, cache, &file, watch)?);
         }
-        cache.keep(listing, true)?;
+        // All is here, and what is noted is for offline use alone.
+        if let Err(error) = cache.keep(listing, true) {
+            log::warn!("{error}: offline, what was fetched may not be found");
+        }
         Ok(fetched)
     }
 
@@ -204,6 +208,12 @@ impl Client {
         let digest =
             file.digest.as_ref().ok_or_else(|| HubError::NoDigest { path: path.to_owned() })?;
         let (blob, part) = (cache.blob(digest), cache.part(digest));
+        // Without a lock, so that a cache that can't be written can be read.
+        if let Some(sha256) = cache.settled(&listing.commit, path, digest) {
+            let bytes = size(&cache.snapshot(&listing.commit).join(path))?;
+            watch(Event::Done { path, bytes, cached: true });
+            return Ok(FetchedFile { path: path.to_owned(), bytes, sha256 });
+        }
         let _lock = cache.lock(digest, || watch(Event::Locked { path }))?;
         let cached = match cache::verified(&blob, digest) {
             Ok(sha256) => Some(sha256),
@@ -262,8 +272,8 @@ impl Client {
     fn read(&self, url: &str) -> Result<Vec<u8>, Stop> {
         let answer = self.http.get(url, Ask::From(0))?;
         let mut json = Vec::new();
-        let read = answer.body.into_reader().take(LISTING_BYTES_MAX + 1).read_to_end(&mut json);
-        let url = without_query(url);
+        let read = answer.body.take(LISTING_BYTES_MAX + 1).read_to_end(&mut json);
+        let url = without_secrets(url);
         if let Err(error) = read {
             let reason = format!("the connection broke: {error}");
             return Err(Stop::Again(HubError::Network { url, reason }, None));
@@ -328,7 +338,7 @@ fn to_come(cache: &Cache, file: &RemoteFile) -> u64 {
 
 /// Whether there is room for what is to come.
 fn check_space(cache: &Cache, files: &[RemoteFile]) -> Result<(), HubError> {
-    let needed: u64 = files.iter().map(|file| to_come(cache, file)).sum();
+    let needed = files.iter().map(|file| to_come(cache, file)).fold(0, u64::saturating_add);
     let there = cache.root().ancestors().find(|folder| folder.is_dir());
     // Where the system doesn't say, writing will.
     let Some(free) = there.and_then(free_bytes) else { return Ok(()) };

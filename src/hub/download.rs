@@ -5,14 +5,19 @@ use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::http::{Answer, Ask, Http, without_query};
+use super::http::{Answer, Ask, Http};
 use super::listing::FileDigest;
+use super::pace::least_bytes;
 use super::retry::{Stop, Tries};
+use super::url::without_secrets;
 use super::{Event, HubError, Patience, Watch, cache};
 use crate::digest::Growing;
 
 /// What is taken from a connection at once.
 const CHUNK: usize = 1 << 16;
+/// Most bytes of a file whose size nobody says: of a large one, and of one that git itself keeps.
+const LARGE_BYTES_MAX: u64 = 16 << 30;
+const SMALL_BYTES_MAX: u64 = 32 << 20;
 /// How often a file may come wrong.
 const WRONG_MAX: u32 = 2;
 
@@ -56,7 +61,8 @@ pub(super) fn download(
             Ok(End::Whole) => part.finish(wanted)?,
             Ok(End::Wrong(error)) => Err(error),
             Err(stop) => {
-                if part.at > furthest {
+                // What comes too slowly gets nowhere.
+                if part.at >= furthest.saturating_add(least_bytes(patience.stall)) {
                     furthest = part.at;
                     tries.forget();
                 }
@@ -101,7 +107,7 @@ fn attempt(
         (416, _) => return Ok(End::Whole),
         (206, _) => {
             let reason = "it sends another part of the file than was asked for".to_owned();
-            let error = HubError::Answer { url: without_query(wanted.url), reason };
+            let error = HubError::Answer { url: without_secrets(wanted.url), reason };
             part.throw_away()?;
             return Err(Stop::Again(error, None));
         }
@@ -128,10 +134,14 @@ fn receive(
     watch: &mut Watch<'_>,
 ) -> Result<End, Stop> {
     let bytes = wanted.bytes.or(answer.bytes);
+    let most = bytes.unwrap_or(match wanted.digest {
+        FileDigest::Sha256(_) => LARGE_BYTES_MAX,
+        FileDigest::GitBlob(_) => SMALL_BYTES_MAX,
+    });
     let cut = |reason: String| {
-        Stop::Again(HubError::Network { url: without_query(wanted.url), reason }, None)
+        Stop::Again(HubError::Network { url: without_secrets(wanted.url), reason }, None)
     };
-    let mut body = answer.body.into_reader();
+    let mut body = answer.body;
     let mut chunk = vec![0; CHUNK];
     loop {
         let count = match body.read(&mut chunk) {
@@ -139,8 +149,9 @@ fn receive(
             Ok(count) => count,
             Err(error) => return Err(cut(format!("the connection broke: {error}"))),
         };
-        if bytes.is_some_and(|bytes| part.at + count as u64 > bytes) {
-            let reason = format!("more than {} bytes come", bytes.unwrap_or_default());
+        if count as u64 > most.saturating_sub(part.at) {
+            let without = if bytes.is_none() { ", without a size" } else { "" };
+            let reason = format!("more than {most} bytes come{without}");
             return Ok(End::Wrong(HubError::Changed { path: wanted.path.to_owned(), reason }));
         }
         part.add(&chunk[..count])?;

@@ -174,6 +174,14 @@ pub enum HubError {
         /// Why.
         source: io::Error,
     },
+    /// This user can't write the cache, or not read a file of it.
+    #[error("{}: the cache can't be used there: set HF_HOME to a folder that this user can write", path.display())]
+    Denied {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A file or folder of the cache.
     #[error("{}", path.display())]
     Io {
@@ -203,12 +211,15 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// A file or folder that can't be used; a full disk says so.
+    /// A file or folder that can't be used; a full disk says so, and one that may not be written.
     pub(super) fn io(path: impl Into<PathBuf>, source: io::Error) -> Self {
-        use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+        use io::ErrorKind::{
+            FileTooLarge, PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull,
+        };
         let path = path.into();
         match source.kind() {
             FileTooLarge | QuotaExceeded | StorageFull => Self::Full { path, source },
+            PermissionDenied | ReadOnlyFilesystem => Self::Denied { path, source },
             _ => Self::Io { path, source },
         }
     }

@@ -4,13 +4,16 @@ use std::io::Read;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ureq::http::{Response, Uri};
+use serde::Deserialize;
+use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, BodyReader};
 
 use super::licence::shown;
 use super::listing::FileDigest;
+use super::pace::Paced;
 use super::retry::Stop;
+use super::url::{joined, origin, repository_of, without_secrets};
 use super::{HubError, Settings, Token};
 
 /// Most redirects from one address to the next.
@@ -25,6 +28,7 @@ pub(super) struct Http {
     agent: Agent,
     token: Option<Token>,
     endpoint: String,
+    stall: Duration,
     has_authorities: bool,
 }
 
@@ -37,7 +41,7 @@ pub(super) struct Answer {
     pub(super) bytes: Option<u64>,
     /// Where the body begins in the file, and the file's size, where the answer is a part of it.
     pub(super) range: Option<(u64, Option<u64>)>,
-    pub(super) body: Body,
+    pub(super) body: Paced<BodyReader<'static>>,
 }
 
 /// What is asked of an address.
@@ -49,9 +53,6 @@ pub(super) enum Ask {
     Head,
 }
 
-/// Scheme, host and port.
-type Origin = (String, String, Option<u16>);
-
 impl Http {
     pub(super) fn new(settings: &Settings) -> Self {
         let certificates = rustls_native_certs::load_native_certs().certs;
@@ -61,7 +62,7 @@ impl Http {
             .root_certs(RootCerts::from(certificates))
             .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .build();
-        let stall = Some(settings.patience.stall);
+        let stall = settings.patience.stall;
         let agent = Agent::config_builder()
             .tls_config(tls)
             .user_agent(concat!("edgeclip/", env!("CARGO_PKG_VERSION")))
@@ -70,12 +71,13 @@ impl Http {
             .http_status_as_error(false)
             .timeout_resolve(Some(CONNECT_MAX))
             .timeout_connect(Some(CONNECT_MAX))
-            .timeout_per_read(stall)
-            .timeout_per_write(stall)
+            .timeout_recv_response(Some(stall))
+            .timeout_per_read(Some(stall))
+            .timeout_per_write(Some(stall))
             .build()
             .new_agent();
         let (token, endpoint) = (settings.token.clone(), settings.endpoint.clone());
-        Self { agent, token, endpoint, has_authorities }
+        Self { agent, token, endpoint, stall, has_authorities }
     }
 
     /// Asks, and follows where it leads.
@@ -106,7 +108,7 @@ impl Http {
                         digest,
                         bytes,
                         range: None,
-                        body: answer.into_body(),
+                        body: self.paced(answer),
                     });
                 }
                 at = next;
@@ -121,9 +123,13 @@ impl Http {
             let range = text("content-range").filter(|_| status == 206).and_then(content_range);
             let digest = linked_digest.or_else(own_digest);
             let bytes = linked_bytes.or_else(own_bytes).or_else(|| range?.1);
-            return Ok(Answer { status, digest, bytes, range, body: answer.into_body() });
+            return Ok(Answer { status, digest, bytes, range, body: self.paced(answer) });
         }
         Err(redirect(url, "is redirected without end").into())
+    }
+
+    fn paced(&self, answer: Response<Body>) -> Paced<BodyReader<'static>> {
+        Paced::new(answer.into_body().into_reader(), self.stall)
     }
 
     fn request(&self, url: &str, ask: Ask, is_hub: bool) -> Result<Response<Body>, Stop> {
@@ -159,7 +165,7 @@ impl Http {
         let missing = " (this system has no certificates of authorities: install them, Debian: ca-certificates, or set SSL_CERT_FILE)";
         let hint = if of_tls && !self.has_authorities { missing } else { "" };
         let network = HubError::Network {
-            url: without_query(url),
+            url: without_secrets(url),
             reason: format!("{}{hint}", plain(error)),
         };
         let is_lasting = of_tls
@@ -190,8 +196,8 @@ impl Http {
             };
             return Stop::Final(if is_unknown { missing } else { HubError::Token { endpoint } });
         }
-        let message = message.unwrap_or_else(|| message_of(answer));
-        let error = HubError::Status { url: without_query(url), status, code, message };
+        let message = message.unwrap_or_else(|| message_of(self.paced(answer)));
+        let error = HubError::Status { url: without_secrets(url), status, code, message };
         match status {
             // Addresses that storage gives out hold for a while; the hub gives out new ones.
             403 if !is_hub => Stop::Again(error, None),
@@ -202,7 +208,7 @@ impl Http {
 }
 
 fn redirect(url: &str, reason: &'static str) -> HubError {
-    HubError::Redirect { url: without_query(url), reason }
+    HubError::Redirect { url: without_secrets(url), reason }
 }
 
 /// `bytes 5-9/10`: where a part begins, and how long the whole is.
@@ -227,15 +233,17 @@ fn wait(retry_after: Option<&str>, rate_limit: Option<&str>) -> Option<Duration>
 }
 
 /// What a server says of an error: a JSON object's `error`, else its first line.
-fn message_of(answer: Response<Body>) -> String {
+fn message_of(body: impl Read) -> String {
+    #[derive(Deserialize)]
+    struct Message {
+        error: String,
+    }
     let mut bytes = Vec::new();
-    let read = answer.into_body().into_reader().take(MESSAGE_BYTES_MAX).read_to_end(&mut bytes);
-    if read.is_err() {
+    if body.take(MESSAGE_BYTES_MAX).read_to_end(&mut bytes).is_err() {
         return String::new();
     }
-    let json: Option<serde_json::Value> = serde_json::from_slice(&bytes).ok();
-    if let Some(error) = json.as_ref().and_then(|json| json["error"].as_str()) {
-        return shown(error);
+    if let Ok(Message { error }) = serde_json::from_slice(&bytes) {
+        return shown(&error);
     }
     let text = String::from_utf8_lossy(&bytes);
     let line = text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
@@ -247,69 +255,15 @@ fn message_of(answer: Response<Body>) -> String {
 fn plain(error: &ureq::Error) -> String {
     match error {
         ureq::Error::Io(error) => error.to_string(),
+        ureq::Error::BadUri(_) => "it is no address".to_owned(),
         ureq::Error::Timeout(which) => format!("nothing came for too long ({which})"),
         error => error.to_string(),
-    }
-}
-
-/// The address as it may be shown: what comes after `?` can be a secret.
-pub(super) fn without_query(url: &str) -> String {
-    shown(url.split('?').next().unwrap_or(url))
-}
-
-/// The repository in an address of the hub, for messages.
-fn repository_of(url: &str) -> String {
-    let path = url.parse::<Uri>().map_or_else(|_| String::new(), |uri| uri.path().to_owned());
-    let (_, path) = path.split_once("/api/models").unwrap_or(("", &path));
-    let end = path.find("/resolve/").or_else(|| path.find("/revision/"));
-    path[..end.unwrap_or(path.len())].trim_matches('/').to_owned()
-}
-
-fn origin(url: &str) -> Option<Origin> {
-    let uri: Uri = url.parse().ok()?;
-    let scheme = uri.scheme_str()?.to_ascii_lowercase();
-    let usual = if scheme == "https" { 443 } else { 80 };
-    let port = uri.port_u16().or(Some(usual));
-    Some((scheme, uri.host()?.to_ascii_lowercase(), port))
-}
-
-/// Where a redirect leads.
-fn joined(from: &str, to: &str) -> Result<String, &'static str> {
-    let (scheme, host, port) = origin(from).ok_or("is no address")?;
-    let to = if to.contains("://") {
-        to.to_owned()
-    } else if let Some(rest) = to.strip_prefix("//") {
-        format!("{scheme}://{rest}")
-    } else if to.starts_with('/') {
-        format!("{scheme}://{host}:{}{to}", port.unwrap_or_default())
-    } else {
-        return Err("is redirected to an address that can't be followed");
-    };
-    let (next, _, _) = origin(&to).ok_or("is redirected to an address that can't be followed")?;
-    match (scheme.as_str(), next.as_str()) {
-        ("https", "https") | ("http", "http" | "https") => Ok(to),
-        ("https", "http") => Err("is redirected to an address without encryption"),
-        _ => Err("is redirected to what is no HTTP"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn redirects_lead_to_addresses_of_http_and_never_out_of_encryption() {
-        let from = "https://h/api/models/a?b";
-        assert_eq!(joined(from, "/x?y"), Ok("https://h:443/x?y".to_owned()));
-        assert_eq!(joined(from, "https://cdn/x"), Ok("https://cdn/x".to_owned()));
-        assert_eq!(joined("http://h:81/", "//cdn/x"), Ok("http://cdn/x".to_owned()));
-        for bad in ["http://h/x", "ftp://h/x", "file:///etc/passwd", "x", "https://"] {
-            assert!(joined(from, bad).is_err(), "{bad}");
-        }
-        assert_eq!(origin("https://H/x"), origin("https://h:443/"));
-        assert_ne!(origin("https://h/"), origin("http://h/"));
-        assert_ne!(origin("http://h:1/"), origin("http://h:2/"));
-    }
 
     #[test]
     fn waits_are_read_in_all_their_forms() {
@@ -322,10 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_shown_without_what_may_be_secret() {
-        assert_eq!(without_query("https://cdn/x?Signature=s"), "https://cdn/x");
-        assert_eq!(repository_of("http://h:1/api/models/o/n/revision/main?blobs=true"), "o/n");
-        assert_eq!(repository_of("http://h:1/o/n/resolve/c/a.json"), "o/n");
+    fn ranges_are_read() {
         assert_eq!(content_range("bytes 5-9/10"), Some((5, Some(10))));
         assert_eq!(content_range("bytes 5-9/*"), Some((5, None)));
         assert_eq!(content_range("items 5-9/10"), None);

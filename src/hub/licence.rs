@@ -16,7 +16,6 @@ const OPEN: &[&str] = &[
     "bsd-3-clause",
     "bsd-3-clause-clear",
     "bsl-1.0",
-    "cc",
     "cc-by-2.0",
     "cc-by-2.5",
     "cc-by-3.0",
@@ -54,13 +53,15 @@ const OPEN: &[&str] = &[
     "zlib",
 ];
 
+/// Between the licences of a card that names several.
+pub(super) const SEPARATOR: &str = ", ";
 /// Longest name that is shown, in characters.
 const SHOWN_CHARS_MAX: usize = 200;
 
 /// A licence, as a card names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Licence {
-    /// The hub's short name, `other` where it has none.
+    /// The hub's short name, `other` where it has none; several are parted by commas.
     pub id: String,
     /// The name that the owner gave it.
     pub name: Option<String>,
@@ -77,8 +78,8 @@ pub enum Terms {
     NonCommercial,
     /// Research alone.
     Research,
-    /// Terms of its own, which somebody must read.
-    Own,
+    /// What its name doesn't say: somebody must read it.
+    Unknown,
 }
 
 impl Licence {
@@ -87,17 +88,18 @@ impl Licence {
     pub fn terms(&self) -> Terms {
         let id = self.id.to_ascii_lowercase();
         let name = self.name.as_deref().unwrap_or_default().to_ascii_lowercase();
-        let any =
-            |words: &[&str]| words.iter().any(|word| id.contains(word) || name.contains(word));
+        let text = format!("{id} {name}");
+        let mut words = text.split(|c: char| !c.is_alphanumeric());
+        let without_separators = text.replace(['-', '_', ' '], "");
         // Apple's "machine learning research" licence; cards call the same text by both names.
-        if any(&["research", "amlr", "apple-ascl"]) {
+        if text.contains("research") || words.clone().any(|word| ["amlr", "ascl"].contains(&word)) {
             Terms::Research
-        } else if any(&["-nc", "noncommercial", "non-commercial"]) {
+        } else if words.any(|word| word == "nc") || without_separators.contains("noncommercial") {
             Terms::NonCommercial
-        } else if OPEN.contains(&id.as_str()) {
+        } else if id.split(SEPARATOR).all(|id| OPEN.contains(&id)) {
             Terms::Open
         } else {
-            Terms::Own
+            Terms::Unknown
         }
     }
 }
@@ -117,7 +119,7 @@ impl fmt::Display for Terms {
             Self::Open => "any use, under its conditions",
             Self::NonCommercial => "no commercial use",
             Self::Research => "research alone, no products",
-            Self::Own => "terms of its own: read them",
+            Self::Unknown => "unknown terms: read them",
         })
     }
 }
@@ -146,10 +148,21 @@ mod tests {
                 Terms::Research,
             ),
             ("other", Some("research-only"), Terms::Research),
-            ("other", None, Terms::Own),
-            ("openrail", None, Terms::Own),
-            ("llama3", None, Terms::Own),
+            ("other", Some("CC BY-NC 4.0"), Terms::NonCommercial),
+            ("other", Some("cc_by_nc"), Terms::NonCommercial),
+            ("other", Some("Non-Commercial Use"), Terms::NonCommercial),
+            ("apple-ascl", None, Terms::Research),
+            ("other", None, Terms::Unknown),
+            ("unknown", None, Terms::Unknown),
+            ("", None, Terms::Unknown),
+            ("cc", None, Terms::Unknown),
+            ("openrail", None, Terms::Unknown),
+            ("llama3", None, Terms::Unknown),
             ("ncsa", None, Terms::Open),
+            ("other", Some("uiuc-ncsa"), Terms::Unknown),
+            ("mit, apache-2.0", None, Terms::Open),
+            ("mit, cc-by-nc-4.0", None, Terms::NonCommercial),
+            ("mit, other", None, Terms::Unknown),
         ];
         for (id, name, terms) in table {
             let licence = Licence { id: id.into(), name: name.map(Into::into), link: None };

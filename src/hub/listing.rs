@@ -1,15 +1,16 @@
 //! What a repository holds at a commit: its files, with sizes and digests, and what its card says.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::address::{checked_path, is_commit, is_hex};
+use super::licence::{SEPARATOR, shown};
 use super::{HubError, Licence, Repository, Revision};
 
 /// Largest answer about a repository that is read, in bytes.
-pub(super) const LISTING_BYTES_MAX: u64 = 32 << 20;
+pub(super) const LISTING_BYTES_MAX: u64 = 8 << 20;
 /// Most files of a repository.
-const FILES_MAX: usize = 50_000;
+const FILES_MAX: usize = 20_000;
 /// Largest card that is read where nothing else names the licence, in bytes.
 pub(super) const CARD_BYTES_MAX: u64 = 1 << 20;
 
@@ -60,6 +61,51 @@ pub struct Card {
     pub base_model: Option<String>,
 }
 
+/// The hub's answer about a repository, as far as it is read.
+#[derive(Deserialize)]
+struct Answer {
+    sha: Option<String>,
+    siblings: Option<Vec<Sibling>>,
+    #[serde(rename = "cardData")]
+    card: Option<CardData>,
+    tags: Option<Texts>,
+    library_name: Option<Texts>,
+}
+
+#[derive(Deserialize)]
+struct Sibling {
+    rfilename: String,
+    size: Option<u64>,
+    #[serde(rename = "blobId")]
+    blob_id: Option<String>,
+    lfs: Option<Lfs>,
+}
+
+#[derive(Deserialize)]
+struct Lfs {
+    sha256: Option<String>,
+    oid: Option<String>,
+    size: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct CardData {
+    license: Option<Texts>,
+    license_name: Option<Texts>,
+    license_link: Option<Texts>,
+    library_name: Option<Texts>,
+    base_model: Option<Texts>,
+}
+
+/// What an owner writes: a text, a list of them, or what is read as nothing.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Texts {
+    One(String),
+    Many(Vec<String>),
+    Other(IgnoredAny),
+}
+
 impl FileDigest {
     /// A digest as a header or a file name has it.
     pub(super) fn parse(text: &str) -> Option<Self> {
@@ -90,25 +136,25 @@ impl Listing {
         revision: &Revision,
         json: &[u8],
     ) -> Result<Self, ListingError> {
-        let answer: Value = serde_json::from_slice(json)
-            .map_err(|error| ListingError::Answer(format!("it is no JSON: {error}")))?;
-        let commit = answer["sha"].as_str().filter(|sha| is_commit(sha));
+        let mut answer: Answer = serde_json::from_slice(json).map_err(|error| {
+            let what =
+                if error.is_data() { "it is nothing that a hub says" } else { "it is no JSON" };
+            ListingError::Answer(format!("{what}: {}", shown(&error.to_string())))
+        })?;
+        let commit = answer.sha.take().filter(|sha| is_commit(sha));
         let commit = commit.ok_or_else(|| ListingError::Answer("it names no commit".to_owned()))?;
-        let files = answer["siblings"].as_array();
+        if revision.is_commit() && commit != revision.as_str() {
+            return Err(ListingError::Answer(format!("it is about another commit, {commit}")));
+        }
+        let files = answer.siblings.take();
         let files = files.ok_or_else(|| ListingError::Answer("it lists no files".to_owned()))?;
         if files.len() > FILES_MAX {
             let reason = format!("it lists {} files, the limit is {FILES_MAX}", files.len());
             return Err(ListingError::Answer(reason));
         }
-        let files = files.iter().map(RemoteFile::parse).collect::<Result<Vec<_>, _>>()?;
+        let files = files.into_iter().map(RemoteFile::of).collect::<Result<Vec<_>, _>>()?;
         let (repository, revision) = (repository.clone(), revision.clone());
-        Ok(Self {
-            repository,
-            revision,
-            commit: commit.to_owned(),
-            files,
-            card: Card::parse(&answer),
-        })
+        Ok(Self { repository, revision, commit, files, card: Card::of(&answer) })
     }
 
     /// The file at a path.
@@ -126,44 +172,44 @@ pub(super) enum ListingError {
 }
 
 impl RemoteFile {
-    fn parse(file: &Value) -> Result<Self, ListingError> {
-        let path = file["rfilename"].as_str();
-        let path = path.ok_or_else(|| ListingError::Answer("a file has no name".to_owned()))?;
-        checked_path(path).map_err(ListingError::Hub)?;
-        let lfs = &file["lfs"];
-        let large = lfs["sha256"].as_str().or_else(|| lfs["oid"].as_str());
-        let digest = match large {
-            Some(sha256) => FileDigest::parse(sha256.trim_start_matches("sha256:")),
-            // Of a large file, this is the digest of its pointer.
-            None if lfs.is_null() => file["blobId"].as_str().and_then(FileDigest::parse),
-            None => None,
+    fn of(file: Sibling) -> Result<Self, ListingError> {
+        let Sibling { rfilename: path, size, blob_id, lfs } = file;
+        checked_path(&path).map_err(ListingError::Hub)?;
+        let Some(Lfs { sha256, oid, size: large }) = lfs else {
+            let digest = blob_id.as_deref().and_then(FileDigest::parse);
+            return Ok(Self { path, bytes: size, digest });
         };
-        let bytes = lfs["size"].as_u64().or_else(|| file["size"].as_u64());
-        Ok(Self { path: path.to_owned(), bytes, digest })
+        // The blob of a large file is a pointer to it.
+        let sha256 = sha256.or(oid);
+        let digest = sha256.and_then(|text| FileDigest::parse(text.trim_start_matches("sha256:")));
+        Ok(Self { path, bytes: large.or(size), digest })
     }
 }
 
 impl Card {
     /// From the fields of the card, else from the tags that the hub makes of them.
-    fn parse(answer: &Value) -> Self {
-        let (card, tags) = (&answer["cardData"], answer["tags"].as_array());
-        let tag = |prefix: &str| {
-            let mut tags = tags.into_iter().flatten().filter_map(Value::as_str);
+    fn of(answer: &Answer) -> Self {
+        let (none, tags) = (CardData::default(), texts(answer.tags.as_ref()));
+        let card = answer.card.as_ref().unwrap_or(&none);
+        let tagged = |prefix: &str| -> Vec<&str> {
+            let of_prefix = tags.iter().filter_map(|tag| tag.strip_prefix(prefix));
             // base_model:finetune:owner/name stands beside base_model:owner/name.
-            tags.find_map(|tag| tag.strip_prefix(prefix).filter(|rest| !rest.contains(':')))
+            of_prefix.filter(|rest| !rest.contains(':')).collect()
         };
-        let text = |value: &Value| first(value).map(str::to_owned);
-        let id = first(&card["license"]).or_else(|| tag("license:"));
+        let first = |all: Vec<&str>| all.first().map(|text| (*text).to_owned());
+        let text = |given: Option<&Texts>| first(texts(given));
         Self {
-            licence: id.map(|id| Licence {
-                id: id.to_owned(),
-                name: text(&card["license_name"]),
-                link: text(&card["license_link"]),
-            }),
-            library: text(&answer["library_name"]).or_else(|| text(&card["library_name"])),
-            base_model: first(&card["base_model"])
-                .or_else(|| tag("base_model:"))
-                .map(str::to_owned),
+            // Each of several licences can be the one that holds.
+            licence: listed(&first_of([texts(card.license.as_ref()), tagged("license:")])).map(
+                |id| Licence {
+                    id,
+                    name: listed(&texts(card.license_name.as_ref())),
+                    link: listed(&texts(card.license_link.as_ref())),
+                },
+            ),
+            library: text(answer.library_name.as_ref())
+                .or_else(|| text(card.library_name.as_ref())),
+            base_model: first(first_of([texts(card.base_model.as_ref()), tagged("base_model:")])),
         }
     }
 
@@ -174,33 +220,50 @@ impl Card {
             return Self::default();
         }
         let head: Vec<&str> = lines.take_while(|line| line.trim_end() != "---").collect();
-        let value = |key: &str| {
+        let values = |key: &str| {
             let mut lines = head.iter().enumerate();
-            let of_key =
-                |line: &'_ str| Some(line.strip_prefix(key)?.strip_prefix(':')?.trim().to_owned());
-            let (at, rest) = lines.find_map(|(at, line)| Some((at, of_key(line)?)))?;
-            // A list stands below its key.
-            let listed = || head.get(at + 1)?.trim_start().strip_prefix("- ").map(str::trim);
-            let value = if rest.is_empty() { listed()? } else { rest.as_str() };
-            let value = value.trim_matches(['"', '\'']);
-            (!value.is_empty()).then(|| value.to_owned())
+            let found = lines.find_map(|(at, line)| {
+                Some((at, line.strip_prefix(key)?.strip_prefix(':')?.trim()))
+            });
+            let Some((at, rest)) = found else { return Vec::new() };
+            // A list stands below its key, or between brackets.
+            let below =
+                head[at + 1..].iter().map_while(|line| line.trim_start().strip_prefix("- "));
+            let beside = rest.trim_start_matches('[').trim_end_matches(']').split(", ");
+            let all: Vec<&str> = if rest.is_empty() { below.collect() } else { beside.collect() };
+            let plain = all.into_iter().map(|text| text.trim().trim_matches(['"', '\'']));
+            plain.filter(|text| !text.is_empty()).collect::<Vec<_>>()
         };
+        let first = |key| values(key).first().map(|text| (*text).to_owned());
         Self {
-            licence: value("license").map(|id| Licence {
+            licence: listed(&values("license")).map(|id| Licence {
                 id,
-                name: value("license_name"),
-                link: value("license_link"),
+                name: listed(&values("license_name")),
+                link: listed(&values("license_link")),
             }),
-            library: value("library_name"),
-            base_model: value("base_model"),
+            library: first("library_name"),
+            base_model: first("base_model"),
         }
     }
 }
 
-/// A text, or the first of a list of them.
-fn first(value: &Value) -> Option<&str> {
-    let text = value.as_str().or_else(|| value.as_array()?.first()?.as_str());
-    text.filter(|text| !text.is_empty())
+fn texts(given: Option<&Texts>) -> Vec<&str> {
+    let all = match given {
+        Some(Texts::One(text)) => std::slice::from_ref(text),
+        Some(Texts::Many(texts)) => texts,
+        Some(Texts::Other(_)) | None => &[],
+    };
+    all.iter().map(String::as_str).filter(|text| !text.is_empty()).collect()
+}
+
+/// The first of them that has texts.
+fn first_of<'a>(of: [Vec<&'a str>; 2]) -> Vec<&'a str> {
+    of.into_iter().find(|texts| !texts.is_empty()).unwrap_or_default()
+}
+
+/// All of them as one text; none of none.
+fn listed(texts: &[&str]) -> Option<String> {
+    (!texts.is_empty()).then(|| texts.join(SEPARATOR))
 }
 
 #[cfg(test)]
@@ -242,9 +305,15 @@ mod tests {
             "{}",
             r#"{"sha": "main", "siblings": []}"#,
             &format!(r#"{{"sha": "{COMMIT}"}}"#),
+            &format!(r#"{{"sha": "{COMMIT}", "siblings": [{{}}]}}"#),
+            &format!(r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "a", "size": -1}}]}}"#),
         ] {
             assert!(matches!(parse(bad), Err(ListingError::Answer(_))), "{bad}");
         }
+        let pinned = "f".repeat(40).parse().unwrap();
+        let json = format!(r#"{{"sha": "{COMMIT}", "siblings": []}}"#);
+        let other = Listing::parse(&"o/n".parse().unwrap(), &pinned, json.as_bytes());
+        assert!(matches!(other, Err(ListingError::Answer(reason)) if reason.contains(COMMIT)));
         for name in ["../../.bashrc", "/etc/passwd", "a/../../b", "", "a\\\\..\\\\b"] {
             let json = format!(r#"{{"sha": "{COMMIT}", "siblings": [{{"rfilename": "{name}"}}]}}"#);
             assert!(
@@ -270,6 +339,14 @@ mod tests {
         );
         assert_eq!((tags.licence, tags.base_model.as_deref()), (licence("other"), Some("a/b")));
         assert_eq!(card(r#""cardData": {"license": 3, "base_model": {}}"#), Card::default());
+        let several = r#""cardData": {"license": ["mit", "cc-by-nc-4.0"], "license_name": ["x"]}"#;
+        let several = card(several).licence.unwrap();
+        assert_eq!(several.to_string(), "mit, cc-by-nc-4.0 (x)");
+        assert_eq!(several.terms(), crate::hub::Terms::NonCommercial);
+        for list in ["\n- mit\n- 'cc-by-nc-4.0'\ntags: x", " [mit, cc-by-nc-4.0]"] {
+            let readme = Card::of_readme(&format!("---\nlicense:{list}\n---\n"));
+            assert_eq!(readme.licence, licence("mit, cc-by-nc-4.0"));
+        }
 
         let readme = Card::of_readme(
             "---\ntags:\n- clip\nlicense: other\nlicense_name: 'x'\nbase_model:\n  - a/b\n---\nlicense: mit\n",

@@ -21,8 +21,10 @@ mod exports;
 mod http;
 mod licence;
 mod listing;
+mod pace;
 mod retry;
 mod settings;
+mod url;
 
 pub use address::{Repository, Revision};
 pub use client::{Client, Event, FetchedFile, Snapshot, Watch};

@@ -3,13 +3,19 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::licence::shown;
 use super::{HubError, Patience};
 
 /// The hub, where nothing names another.
 const ENDPOINT: &str = "https://huggingface.co";
+
+/// Longest token, and largest file of one.
+const TOKEN_BYTES_MAX: usize = 4096;
 
 /// Which hub, as whom, and where its files are kept.
 #[derive(Clone, Debug)]
@@ -36,11 +42,18 @@ impl Token {
     /// # Errors
     /// [`HubError::Environment`].
     pub fn new(text: &str) -> Result<Self, HubError> {
-        if text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        Self::from_variable("HF_TOKEN", text)
+    }
+
+    fn from_variable(variable: &'static str, text: &str) -> Result<Self, HubError> {
+        let has_length = (1..=TOKEN_BYTES_MAX).contains(&text.len());
+        if has_length && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(text.to_owned()));
         }
-        let reason = "a token has letters, digits and signs alone, no spaces and lines".to_owned();
-        Err(HubError::Environment { variable: "HF_TOKEN", reason })
+        let reason = format!(
+            "a token has letters, digits and signs alone, no spaces and lines, and at most {TOKEN_BYTES_MAX} bytes"
+        );
+        Err(HubError::Environment { variable, reason })
     }
 
     pub(super) fn secret(&self) -> &str {
@@ -79,9 +92,14 @@ impl Settings {
         };
         let cache = cache.or_else(|| Some(home.clone()?.join("hub"))).ok_or_else(no_home)?;
         let file = path("HF_TOKEN_PATH").or_else(|| Some(home?.join("token")));
-        let kept = || std::fs::read_to_string(file?).ok();
-        let token = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN")).or_else(kept);
-        let token = token.map(|token| token.trim().to_owned()).filter(|token| !token.is_empty());
+        let given = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN"));
+        let token = match (given, file) {
+            (Some(token), _) => Some(("HF_TOKEN", token)),
+            (None, Some(file)) => token_in(&file)?.map(|token| ("HF_TOKEN_PATH", token)),
+            (None, None) => None,
+        };
+        let token = token.filter(|(_, token)| !token.trim().is_empty());
+        let token = token.map(|(variable, token)| Token::from_variable(variable, token.trim()));
         let is_on = |value: String| {
             ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
         };
@@ -94,7 +112,7 @@ impl Settings {
         }
         Ok(Self {
             endpoint: endpoint(text("HF_ENDPOINT"))?,
-            token: token.as_deref().map(Token::new).transpose()?,
+            token: token.transpose()?,
             cache,
             offline: text("HF_HUB_OFFLINE").is_some_and(is_on),
             patience,
@@ -102,14 +120,47 @@ impl Settings {
     }
 }
 
+/// What is in the file of a token, if it is there for us to read.
+fn token_in(path: &Path) -> Result<Option<String>, HubError> {
+    let failed = |error: io::Error| {
+        if error.kind() != io::ErrorKind::NotFound {
+            log::warn!("{}: {error}: going on without its token", path.display());
+        }
+        Ok(None)
+    };
+    let wrong = |reason: &str| HubError::Environment {
+        variable: "HF_TOKEN_PATH",
+        reason: format!("{} {reason}", path.display()),
+    };
+    // A pipe would be waited for.
+    match fs::metadata(path) {
+        Err(error) => return failed(error),
+        Ok(about) if !about.is_file() => return Err(wrong("is no file")),
+        Ok(_) => {}
+    }
+    let mut bytes = Vec::new();
+    let most = TOKEN_BYTES_MAX as u64 + 1;
+    match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
+        Err(error) => failed(error),
+        Ok(_) if bytes.len() > TOKEN_BYTES_MAX => Err(wrong("is too large for a token")),
+        Ok(_) => String::from_utf8(bytes).map(Some).map_err(|_| wrong("is no text")),
+    }
+}
+
 fn endpoint(given: Option<String>) -> Result<String, HubError> {
     let endpoint = given.unwrap_or_else(|| ENDPOINT.to_owned());
     let endpoint = endpoint.trim_end_matches('/');
     let host = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-    if host.is_some_and(|host| !host.is_empty() && !host.contains(['?', '#', ' ', '@'])) {
+    let is_odd = |c: char| c.is_control() || c.is_whitespace();
+    // They can be secrets, which are not to be repeated.
+    let reason = if endpoint.contains(['?', '#', '@']) {
+        "a user's name, a password and what comes after ? can't be in it: write https://HOST, and a token in HF_TOKEN"
+            .to_owned()
+    } else if host.is_some_and(|host| !host.is_empty() && !host.contains(is_odd)) {
         return Ok(endpoint.to_owned());
-    }
-    let reason = format!("'{endpoint}' is no address of a hub: write https://HOST");
+    } else {
+        format!("'{}' is no address of a hub: write https://HOST", shown(endpoint))
+    };
     Err(HubError::Environment { variable: "HF_ENDPOINT", reason })
 }
 
@@ -155,6 +206,16 @@ mod tests {
         assert_eq!(token(&[("HF_TOKEN_PATH", own.to_str().unwrap())]).as_deref(), Some("hf_own"));
         assert_eq!(token(&[("HF_TOKEN", " hf_env ")]).as_deref(), Some("hf_env"));
         assert!(read(&[("HF_HOME", home), ("HF_TOKEN", "a\r\nb")]).is_err());
+        for bad in [&b"hf_a\nhf_b"[..], b"hf_\0", b"hf_\xff", &[b'a'; 5000]] {
+            std::fs::write(&own, bad).unwrap();
+            let at = ("HF_TOKEN_PATH", own.to_str().unwrap());
+            let error = read(&[("HOME", home), at]).unwrap_err().to_string();
+            assert!(error.starts_with("HF_TOKEN_PATH: ") && !error.contains("hf_"), "{error}");
+        }
+        assert!(read(&[("HOME", home), ("HF_TOKEN_PATH", home)]).is_err());
+        std::fs::write(&own, " \n").unwrap();
+        assert_eq!(token(&[("HF_TOKEN_PATH", own.to_str().unwrap())]), None);
+        assert_eq!(token(&[("HF_TOKEN_PATH", "/nowhere")]), None);
     }
 
     #[test]
@@ -165,8 +226,9 @@ mod tests {
             "http://localhost:8000"
         );
         assert_eq!(read(&[("HOME", "/h")]).unwrap().endpoint, "https://huggingface.co");
-        for bad in ["huggingface.co", "ftp://h", "https://", "https://user@h"] {
-            assert!(with("HF_ENDPOINT", bad).is_err(), "{bad}");
+        for bad in ["huggingface.co", "ftp://h", "https://", "https://a b", "https://u:geheim@h"] {
+            let error = with("HF_ENDPOINT", bad).unwrap_err().to_string();
+            assert!(error.contains("https://HOST") && !error.contains("geheim"), "{error}");
         }
         for (value, offline) in
             [("1", true), ("TRUE", true), ("on", true), ("0", false), ("no", false)]

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use edgeclip::hub::{Event, FetchedFile, HubError};
 
@@ -99,6 +100,37 @@ fn a_silent_connection_is_given_up_and_taken_up() {
     );
     assert_whole(&session);
     assert_eq!(hub.ranges("model.onnx"), from(&[0, 123_456]));
+}
+
+#[test]
+fn a_server_that_drips_is_given_up() {
+    let impatient = |settings: &mut edgeclip::hub::Settings| {
+        settings.patience.stall = Duration::from_millis(200);
+        settings.patience.tries = 2;
+    };
+    for (needle, fault, words) in [
+        ("/api/", Fault::Drip, "bytes came in"),
+        ("/api/", Fault::DripHead, "nothing came for too long"),
+        ("/storage/", Fault::Drip, "bytes came in"),
+    ] {
+        let hub = hub();
+        hub.fail(needle, usize::MAX, &[fault]);
+        refused(Session::with(&hub, impatient).pull("o/n"), &[words]);
+    }
+}
+
+#[test]
+fn a_file_without_a_size_has_an_end() {
+    let hub = Hub::start(&[Repository {
+        is_terse: true,
+        ..Repository::new("o/n", &[("config.json", b"{}")])
+    }]);
+    hub.fail("config.json", usize::MAX, &[Fault::Endless]);
+    let words = ["config.json", "more than 33554432 bytes come, without a size"];
+    refused(Session::new(&hub).pull("o/n"), &words);
+    // Nor has a listing none.
+    hub.fail("/api/", usize::MAX, &[Fault::Endless]);
+    refused(Session::new(&hub).pull("o/n"), &["/revision/main", "it is larger than 8 MB"]);
 }
 
 #[test]
@@ -228,6 +260,12 @@ impl SmallDisk {
     fn path(&self) -> &Path {
         self.0.path()
     }
+
+    fn change(&self, option: &str) {
+        let mut command = std::process::Command::new("mount");
+        command.args(["-o", &format!("remount,{option}")]).arg(self.path());
+        assert!(command.status().unwrap().success());
+    }
 }
 
 impl Drop for SmallDisk {
@@ -253,12 +291,25 @@ fn a_full_disk_is_seen_before_or_said_and_what_came_stays() {
     assert!(kept.len() > 10_000 && kept == noise(BYTES)[..kept.len()], "{}", kept.len());
 
     // More room: it goes on from there.
-    let more = ["-o", "remount,size=4194304"];
-    let remounted = std::process::Command::new("mount").args(more).arg(disk.path()).status();
-    assert!(remounted.unwrap().success());
+    disk.change("size=4194304");
     let snapshot = session.pull("o/n").unwrap();
     assert_eq!(fs::read(snapshot.folder.join("model.onnx")).unwrap(), noise(BYTES));
     assert_eq!(hub.ranges("model.onnx").last().unwrap(), &from(&[kept.len()])[0]);
+}
+
+#[test]
+fn a_cache_that_can_only_be_read_is_read() {
+    let Some(disk) = SmallDisk::mount(4 << 20) else { return };
+    let hub = hub();
+    let other = Repository::new("o/other", &[("config.json", b"{}")]);
+    hub.change(|repositories| repositories.push(other));
+    let session = Session::with(&hub, |settings| settings.cache = disk.path().join("hub"));
+    let files = session.pull("o/n").unwrap().files;
+    disk.change("ro");
+    assert_eq!(session.pull("o/n").unwrap().files, files);
+    assert_eq!(crate::pull(&session.offline(), "o/n", "main").unwrap().1.files, files);
+    assert_eq!(hub.ranges("model.onnx").len(), 1);
+    refused(session.pull("o/other"), &["the cache can't be used there: set HF_HOME", "ead-only"]);
 }
 
 #[test]

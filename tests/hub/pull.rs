@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::names;
-use crate::program::{Place, assert_has, ended, tiny};
+use crate::program::{MODEL, Place, assert_has, ended, tiny};
 use crate::server::{COMMIT, Fault, Hub, Repository, sha256};
 
 const CAT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/images/cat.jpg");
@@ -135,6 +135,8 @@ fn what_can_not_end_well_is_refused_before_anything_is_fetched() {
     let hub = Hub::start(&[tiny("o/tiny")]);
     let place = Place::new(&hub);
     fs::create_dir(place.path("there")).unwrap();
+    fs::create_dir_all(place.path("models/bundle")).unwrap();
+    fs::write(place.path("notes.eclip"), "mine").unwrap();
     for (line, code, word) in [
         ("model pull tiny/clip/x", 2, "write OWNER/NAME"),
         ("model pull o/tiny --revision ../x", 2, "write a branch"),
@@ -143,6 +145,13 @@ fn what_can_not_end_well_is_refused_before_anything_is_fetched() {
         ("model pull o/tiny --out folder --for neon", 2, "ends in .eclip"),
         ("model pull o/tiny --out there", 2, "is there already"),
         ("model pull o/tiny --out nowhere/a.eclip", 2, "its folder is not there"),
+        ("model pull o/tiny --out /proc/a.eclip", 1, "/proc: nothing can be written there"),
+        ("model pull o/tiny --name ../x", 2, "'../x' can't be a model's name"),
+        ("model pull o/tiny --name /x", 2, "can't be a model's name"),
+        ("model pull o/tiny --name .", 2, "can't be a model's name"),
+        ("model pull o/tiny --name=", 2, "can't be a model's name"),
+        ("model pull o/tiny --out notes.eclip", 2, "no model, or a damaged one, not of o/tiny"),
+        ("model pull o/tiny --name bundle", 2, "models/bundle is there already"),
         ("model pull o/tiny --variant q4", 1, "it holds no q4 graphs; it holds fp32"),
         ("model pull o/tiny --offline", 1, "the cache has not all of o/tiny"),
     ] {
@@ -163,6 +172,32 @@ fn what_can_not_end_well_is_refused_before_anything_is_fetched() {
         2,
     );
     assert_has(&wrong.1, &["HF_ENDPOINT"]);
+}
+
+#[test]
+fn a_model_gives_way_to_its_own_repository_alone() {
+    let hub = Hub::start(&[tiny("o/tiny"), tiny("x/tiny")]);
+    let place = Place::new(&hub);
+    place.run("model pull o/tiny", 0);
+    place.run("model pull o/tiny", 0);
+    let file = fs::read(place.path("models/tiny.eclip")).unwrap();
+    let asked = hub.requests().len();
+    let (_, err) = place.run("model pull x/tiny", 2);
+    let words =
+        "models/tiny.eclip is there already, a model of o/tiny, not of x/tiny: name this one";
+    assert_has(&err, &[words, "--name", "model rm"]);
+    let (_, err) = place.run("model pull x/tiny --out models/tiny.eclip", 2);
+    assert_has(&err, &["a model of o/tiny", "another file with --out"]);
+    assert_eq!(
+        (hub.requests().len(), fs::read(place.path("models/tiny.eclip")).unwrap()),
+        (asked, file)
+    );
+    // One that came from nowhere that is known is as much somebody's.
+    place.run(&format!("model pack models/other.eclip --model {MODEL}"), 0);
+    let (_, err) = place.run("model pull x/tiny --name other", 2);
+    assert_has(&err, &["a model of another origin"]);
+    place.run("model pull x/tiny --name xs-tiny", 0);
+    assert_eq!(names(&place.path("models")), ["other.eclip", "tiny.eclip", "xs-tiny.eclip"]);
 }
 
 #[test]
@@ -243,9 +278,12 @@ fn a_token_is_sent_and_never_shown() {
     fs::create_dir(place.path("hf")).unwrap();
     fs::write(place.path("hf/token"), "hf_right\n").unwrap();
     let mut command = place.command("model pull o/tiny");
-    command.env("EDGECLIP_LOG", "trace");
+    command.env("EDGECLIP_LOG", "trace,ureq_proto::util=trace,ureq::run=trace");
     let (out, err) = ended(&command.output().unwrap(), "model pull", 0);
-    assert!(!err.contains("hf_right") && !out.contains("hf_right"), "{err}");
+    // Nor in the library's dump of the wire, line by line, nor what opens the storage.
+    for secret in ["hf_right", "hf_r", "Signature="] {
+        assert!(!err.contains(secret) && !out.contains(secret), "{secret}: {err}");
+    }
     let (_, err) = ended(
         &place
             .command("model pull o/tiny --out b")

@@ -66,6 +66,12 @@ pub(crate) enum Fault {
     Changed,
     /// An answer without the file.
     Status(u16, Vec<(&'static str, String)>, String),
+    /// A body without a size that never ends.
+    Endless,
+    /// One byte of the body comes at a time, and never the last one.
+    Drip,
+    /// The head comes so, and never its end.
+    DripHead,
     /// The last byte of a body waits until this says so.
     Wait(Arc<AtomicBool>),
 }
@@ -385,14 +391,30 @@ fn write(
             _ => {}
         }
     }
-    let mut head =
-        format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    let has = |wanted: fn(&Fault) -> bool| faults.iter().any(wanted);
+    let (is_endless, drips) =
+        (has(|of| matches!(of, Fault::Endless)), has(|of| matches!(of, Fault::Drip)));
+    if has(|of| matches!(of, Fault::DripHead)) {
+        stream.write_all(b"HTTP/1.1 200 x\r\nx-more: ")?;
+        return drip(&mut stream);
+    }
+    let mut head = format!("HTTP/1.1 {status} x\r\nconnection: close\r\n");
+    if !is_endless {
+        head += &format!("content-length: {}\r\n", body.len());
+    }
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
     stream.write_all(format!("{head}\r\n").as_bytes())?;
     if request.method == "HEAD" {
         return Ok(());
+    }
+    // As long as somebody reads it.
+    while is_endless && status == 200 {
+        stream.write_all(&[7; 1 << 16])?;
+    }
+    if drips && status == 200 {
+        return drip(&mut stream);
     }
     stream.write_all(&body[..end])?;
     for fault in faults.iter().filter(|_| matches!(status, 200 | 206)) {
@@ -410,4 +432,11 @@ fn write(
         }
     }
     Ok(())
+}
+
+fn drip(stream: &mut TcpStream) -> std::io::Result<()> {
+    loop {
+        stream.write_all(b" ")?;
+        thread::sleep(Duration::from_millis(5));
+    }
 }

@@ -58,6 +58,8 @@ fn models_are_listed_damaged_ones_too() {
 #[test]
 fn models_are_removed_whole_and_nothing_else() {
     let place = place();
+    fs::create_dir(place.path("models/photos")).unwrap();
+    fs::write(place.path("models/notes.eclip"), "no model").unwrap();
     let before = names(&place.path("models"));
     for (line, code, word) in [
         ("model rm", 2, "NAME"),
@@ -67,6 +69,8 @@ fn models_are_removed_whole_and_nothing_else() {
         ("model rm note.txt --yes", 1, "there is no model note.txt"),
         ("model rm ../models/a --yes", 1, "there is no model"),
         ("model rm .edgeclip-part --yes", 1, "there is no model"),
+        ("model rm photos --yes", 1, "models/photos is no model of edgeclip"),
+        ("model rm a notes --yes", 1, "models/notes.eclip is no model of edgeclip"),
     ] {
         let (_, err) = place.run(line, code);
         assert_has(&err, &[word]);
@@ -74,12 +78,13 @@ fn models_are_removed_whole_and_nothing_else() {
     }
     // A link goes, and what it leads to stays.
     fs::create_dir(place.path("elsewhere")).unwrap();
-    fs::write(place.path("elsewhere/model.toml"), "x").unwrap();
+    fs::write(place.path("elsewhere/model.toml"), "format = 9").unwrap();
     std::os::unix::fs::symlink(place.path("elsewhere"), place.path("models/link")).unwrap();
     let (_, err) = place.run("model rm b link --yes", 0);
     assert_has(&err, &["removed", "models/b", "models/link"]);
     assert!(place.path("elsewhere/model.toml").is_file());
-    assert_eq!(names(&place.path("models")), [".edgeclip-part", "a.eclip", "note.txt"]);
+    let left = [".edgeclip-part", "a.eclip", "note.txt", "notes.eclip", "photos"];
+    assert_eq!(names(&place.path("models")), left);
 }
 
 #[test]

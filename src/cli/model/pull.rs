@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
+use edgeclip::bundle::Bundle;
 use edgeclip::gemm::Layout;
 use edgeclip::hub::{
     Client, FetchedFile, Licence, Listing, Repository, Revision, Settings, Terms, known_export,
@@ -79,6 +80,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let mut options = arguments.facts.options();
     let name = options.name.get_or_insert_with(|| arguments.repository.name().to_owned());
     let target = target(arguments, name)?;
+    check_free(arguments, &target)?;
     let mut settings = Settings::from_env().map_err(|error| Failure::Usage(error.into()))?;
     settings.offline |= arguments.offline;
     let client = Client::new(settings);
@@ -91,6 +93,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     say(format_args!("taking it in: each tower is run in float and in int8"));
     options.licence = options.licence.or_else(|| Some(licence?.to_string()));
     options.repository = Some((listing.repository.to_string(), listing.commit.clone()));
+    // Much may have happened while it came.
+    check_free(arguments, &target)?;
     let taken = pipeline::take_in(&snapshot.folder, &target, &options, arguments.kernel.as_deref());
     report(&taken?, &listing, &snapshot.files, arguments.json)?;
     Ok(Outcome::Done)
@@ -108,8 +112,10 @@ fn target(arguments: &Arguments, name: &str) -> Result<PathBuf, Failure> {
     let Some(out) = &arguments.out else {
         let store = list::store()?;
         let folder = store.folder();
+        let file = store.file(name).map_err(|error| usage(error.into()))?;
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        return Ok(store.file(name));
+        check_writable(folder)?;
+        return Ok(file);
     };
     let is_file = out.extension().is_some_and(|extension| extension == "eclip");
     if !is_file && arguments.kernel.is_some() {
@@ -120,10 +126,47 @@ fn target(arguments: &Arguments, name: &str) -> Result<PathBuf, Failure> {
         return Err(usage(ModelError::Exists { path: out.clone() }.into()));
     }
     let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    if !parent.unwrap_or(Path::new(".")).is_dir() {
+    let parent = parent.unwrap_or(Path::new("."));
+    if !parent.is_dir() {
         return Err(usage(anyhow!("{}: its folder is not there", out.display())));
     }
+    check_writable(parent)?;
     Ok(out.clone())
+}
+
+fn check_writable(folder: &Path) -> Result<(), Failure> {
+    let words = "nothing can be written there: name another place with --out or EDGECLIP_MODELS";
+    tempfile::tempfile_in(folder).with_context(|| format!("{}: {words}", folder.display()))?;
+    Ok(())
+}
+
+/// What is there already gives way to a newer pull of the same repository alone.
+fn check_free(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
+    let asked = arguments.repository.as_str();
+    // In the folder of models, a file would hide the bundle of the same name.
+    let bundle = target.with_extension("");
+    let is_hidden = arguments.out.is_none() && bundle.is_dir();
+    let Some(there) = target.exists().then_some(target).or(is_hidden.then_some(&bundle)) else {
+        return Ok(());
+    };
+    let found = Bundle::open(there);
+    let source = found.as_ref().map(|bundle| bundle.manifest().provenance.as_ref());
+    let what = match source {
+        Ok(Some(of)) if !of.revision.is_empty() => {
+            if [Some(asked), known_export(asked)].contains(&Some(of.repository.as_str())) {
+                return Ok(());
+            }
+            format!("a model of {}", of.repository)
+        }
+        Ok(_) => "a model of another origin".to_owned(),
+        Err(_) => "no model, or a damaged one".to_owned(),
+    };
+    let way_out = match arguments.out {
+        Some(_) => "name another file with --out, or move that one away",
+        None => "name this one otherwise with --name, or remove that one (edgeclip model rm)",
+    };
+    let there = there.display();
+    Err(Failure::Usage(anyhow!("{there} is there already, {what}, not of {asked}: {way_out}")))
 }
 
 /// The repository, or the one that holds its ONNX graphs; and the files to take of it.
@@ -227,8 +270,8 @@ fn agree(licence: Option<&Licence>, yes: bool) -> Result<(), Failure> {
     if terms == Terms::Open {
         return Ok(());
     }
-    say(format_args!("warning: the licence {licence} allows: {terms}"));
-    confirm("The weights have a licence that restricts their use.", yes)
+    say(format_args!("warning: the licence {licence}: {terms}"));
+    confirm("The weights have a licence that restricts their use, or may do so.", yes)
 }
 
 fn report(

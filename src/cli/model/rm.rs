@@ -37,6 +37,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             );
         }
     }
+    if let Some(stranger) = meant.iter().find(|model| !model.is_marked()) {
+        return Err(anyhow!(
+            "{} is no model of edgeclip, neither a folder with a model.toml nor a packed model: it stays; remove it by hand",
+            stranger.path.display()
+        )
+        .into());
+    }
     meant.sort_by_key(|model| &model.path);
     meant.dedup_by_key(|model| &model.path);
     let all =
