@@ -51,6 +51,7 @@ fn a_folder_for_each_class_is_measured() {
     write(&folder, "cards/.cache/x.jpg", "no class");
     let (answer, err) = answer(&folder, &["cards"], 0);
     assert_eq!(err, "");
+    assert!(answer["merged"] == Value::Array(vec![]) && answer["error"].is_null(), "{answer}");
     assert_eq!((&answer["pictures"], &answer["classes"]), (&12.into(), &3.into()));
     let [row] = answer["rows"].as_array().unwrap().as_slice() else { panic!("{answer}") };
     let share = |key: &str| row[key].as_f64().unwrap();
@@ -107,6 +108,14 @@ fn what_makes_no_sense_is_refused_with_the_place() {
     ] {
         write(&folder, &format!("{name}.csv"), text);
     }
+    for picture in ["one/a/1.png", "one/a/2.png", "one/b/1.png"] {
+        write(&folder, picture, "x");
+        write(&folder, &picture.replace("one", "two"), "x");
+    }
+    write(&folder, "two/b/2.png", "x");
+    let long = "x".repeat(80_000);
+    write(&folder, "long.csv", &format!("path,label\n\n{long},a\n"));
+    write(&folder, "quote.csv", &format!("path,label\na.png,a\n\"{}", "b.png,b\n".repeat(20_000)));
     fs::write(folder.path().join("latin.csv"), b"path,label\na.png,caf\xe9\n").unwrap();
     let table: &[(&[&str], &[&str])] = &[
         (&["none"], &["none: there is no such"]),
@@ -127,6 +136,24 @@ fn what_makes_no_sense_is_refused_with_the_place() {
         (&["cards", "--template", "no place"], &["--template", "exactly one {}"]),
         (&["cards", "--frames", "0"], &["--frames"]),
         (&["cards", "--report", "full"], &["--report full: is not empty"]),
+        (&["cards", "--report", "labels.txt"], &["--report labels.txt: is not a folder"]),
+        (&["long.csv"], &["long.csv: line 3: longer than 65536 bytes"]),
+        (&["quote.csv"], &["quote.csv: line 3: longer than 65536 bytes, or a quote"]),
+        (
+            &["cards", "--linear-probe", "--save", "no/head.toml"],
+            &["--save no/head.toml: nothing can be written into no"],
+        ),
+        (&["cards", "--linear-probe", "--save", "full"], &["--save full: not a regular file"]),
+        (&["one", "--linear-probe"], &["--linear-probe: the class \"b\" has 1 examples"]),
+        (
+            &["cards", "--linear-probe", "--train", "one", "--allow-missing"],
+            &["--train: the class \"b\" has 1 examples"],
+        ),
+        (&["cards", "--linear-probe", "--train", "two"], &["--train has no pictures of \"a cat\""]),
+        (
+            &["cards", "--linear-probe", "--train", "two", "--allow-missing"],
+            &["--train has no pictures of any class"],
+        ),
     ];
     for (arguments, words) in table {
         let (out, err) = eval(&folder, arguments, 2);
@@ -156,6 +183,112 @@ fn broken_pictures_are_told_and_counted() {
     write(&folder, "bad/dog/x.png", "no picture");
     let (out, err) = eval(&folder, &["bad"], 1);
     assert!(out.is_empty() && err.contains("none of the 1 pictures"), "{err}");
+}
+
+/// A pipe without a writer would be waited for, and a device has no end.
+#[cfg(unix)]
+#[test]
+fn only_files_are_opened() {
+    let folder = cards();
+    let at = |path: &str| folder.path().join(path);
+    for pipe in ["cards/a_dog/pipe.jpg", "cards/a_dog/clip.mp4", "pipe.csv"] {
+        assert!(Command::new("mkfifo").arg(at(pipe)).status().unwrap().success());
+    }
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket.png")).unwrap();
+    std::os::unix::fs::symlink(at("cards/a_cat/0.jpg"), at("link.jpg")).unwrap();
+    let odd = ["cards/a_dog/pipe.jpg", "cards/a_dog/clip.mp4", "socket.png", "/dev/zero", "cards"];
+    let list: String = odd.map(|path| format!("{path},dog\n")).concat();
+    write(&folder, "list.csv", &format!("path,label\nlink.jpg,cat\n{list}"));
+    for (data, pictures, failed) in [("cards", 12, 2), ("list.csv", 1, 5)] {
+        let (answer, _) = answer(&folder, &[data], 1);
+        assert_eq!(answer["rows"][0]["pictures"], pictures, "{answer}");
+        let errors = answer["failed"].as_array().unwrap();
+        assert_eq!(errors.len(), failed, "{answer}");
+        for error in errors {
+            assert_eq!(error["error"], "can't be read: not a regular file", "{error}");
+        }
+    }
+    let (_, err) = eval(&folder, &["pipe.csv"], 2);
+    assert!(err.contains("pipe.csv: not a regular file"), "{err}");
+}
+
+/// Names that differ only in how they are written are one class, and this is said.
+#[test]
+fn what_is_merged_is_told() {
+    let folder = cards();
+    fs::create_dir(folder.path().join("cards/Cat")).unwrap();
+    fs::copy(folder.path().join("cards/a_cat/0.jpg"), folder.path().join("cards/Cat/0.jpg"))
+        .unwrap();
+    fs::copy(folder.path().join("cards/a_cat/1.jpg"), folder.path().join("cards/a_dog/9.jpg"))
+        .unwrap();
+    let (answer, err) = answer(&folder, &["cards"], 0);
+    assert!(
+        err.contains("2 pictures are the same as others to the model, 1 of another class"),
+        "{err}"
+    );
+    assert_eq!(answer["merged"].to_string(), r#"[{"class":"Cat","names":["Cat","a_cat"]}]"#);
+    let row = &answer["rows"][0];
+    assert_eq!((&row["per_label"][0]["pictures"], &row["pictures"]), (&5.into(), &14.into()));
+    let (table, _) = eval(&folder, &["cards"], 0);
+    assert!(table.contains("One class, \"Cat\": Cat, a_cat"), "{table}");
+    write(&folder, "labels.txt", "cat\ndog\nword STOP\nword_stop\n");
+    let (_, err) = eval(&folder, &["cards", "--labels-file", "labels.txt"], 2);
+    assert!(err.contains("labels.txt: \"word STOP\" and \"word_stop\" are one class"), "{err}");
+}
+
+#[test]
+fn nothing_to_count_is_no_number() {
+    let folder = cards();
+    for class in ["a_cat", "a_dog"] {
+        (0..4).for_each(|number| write(&folder, &format!("cards/{class}/{number}.jpg"), "x"));
+    }
+    write(&folder, "broken.txt", "a cat\na dog\n");
+    write(&folder, "sound.txt", "the word STOP\na dog\n");
+    let broken = ["cards", "--allow-missing", "--report", "report", "--labels-file", "broken.txt"];
+    let (out, err) = eval(&folder, &broken, 1);
+    assert!(out.is_empty() && err.contains("no picture of a class with a label"), "{err}");
+    assert!(!folder.path().join("report/summary.json").exists());
+    let sound =
+        ["cards", "--allow-missing", "--labels-file", "broken.txt", "--labels-file", "sound.txt"];
+    let (answer, _) = answer(&folder, &sound, 1);
+    for key in ["top1", "top5", "mean_per_class", "ece"] {
+        assert!(answer["rows"][0][key].is_null() && answer["rows"][1][key].is_f64(), "{answer}");
+    }
+    assert!(answer["rows"][1]["per_label"][1]["recall"].is_null(), "{answer}");
+    let (table, _) = eval(&folder, &sound, 1);
+    let line = table.lines().find(|line| line.contains("broken.txt")).unwrap();
+    assert!(line.matches(" - ").count() == 3 && !line.contains('%'), "{table}");
+}
+
+#[test]
+fn what_fails_late_loses_nothing_and_what_can_fails_early() {
+    let folder = cards();
+    let at = |path: &str| folder.path().join(path);
+    let mini = Path::new(ROOT).join("models/edgeclip-mini");
+    fs::create_dir(at("spoilt")).unwrap();
+    for file in fs::read_dir(&mini).unwrap().map(|file| file.unwrap()) {
+        if file.path().is_file() {
+            fs::copy(file.path(), at("spoilt").join(file.file_name())).unwrap();
+        }
+    }
+    fs::write(at("spoilt/vision.onnx"), "no graph").unwrap();
+    let models = ["--model", mini.to_str().unwrap(), "--model", "spoilt"];
+    let (out, err) = eval(&folder, &[&["cards", "--report", "report"], &models[..]].concat(), 1);
+    assert!(out.is_empty() && err.contains("vision.onnx"), "{err}");
+    assert!(!at("report").exists(), "nothing was measured");
+
+    // That pictures are damaged shows when they are read.
+    for class in ["a_cat", "a_dog", "the_word_STOP"] {
+        (0..2).for_each(|number| write(&folder, &format!("train/{class}/{number}.jpg"), "x"));
+    }
+    let probe = ["cards", "--report", "report", "--linear-probe", "--train", "train"];
+    let (answer, err) = answer(&folder, &probe, 1);
+    assert!(err.contains("has 0 examples"), "{err}");
+    assert!(answer["error"].as_str().unwrap().contains("has 0 examples"), "{answer}");
+    assert_eq!(answer["rows"].as_array().unwrap().len(), 1);
+    let summary = fs::read_to_string(at("report/summary.md")).unwrap();
+    assert!(summary.contains("\n\nNot all was measured: --train"), "{summary}");
+    assert!(at("report/1/labels.csv").exists());
 }
 
 #[test]

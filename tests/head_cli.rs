@@ -123,6 +123,9 @@ fn without_pictures_to_learn_from_each_is_judged_by_a_head_that_never_saw_it() {
     assert!(out.contains("trained on the others, 5 folds"), "{out}");
     assert!(err.contains("head.toml: trained with 18 pictures"), "{err}");
     assert!(folder.path().join("report/1/predictions.csv").exists());
+    let twice = ["eval", "all", "--model", "features", "--linear-probe", "--train", "all"];
+    let (_, err) = run(folder.path(), &twice, 0);
+    assert!(err.contains("18 of the 18 pictures are in --train too"), "{err}");
     let (out, _) = run(
         folder.path(),
         &["classify", "all/red", "--model", "features", "--head", "head.toml", "--top", "1"],
@@ -183,6 +186,34 @@ fn what_is_no_head_for_this_model_is_refused_with_the_way_out() {
             assert!(err.contains(words) && err.contains("head.toml: line "), "{words}: {err}");
         }
     }
+    let narrow = sound.replace("embedding_dim = 256", "embedding_dim = 255");
+    let zeros = format!("weights = \"{}\"", "A".repeat(680));
+    let as_zeros = |line: &str| {
+        let line = if line.starts_with("weights") { &zeros } else { line };
+        line.to_owned() + "\n"
+    };
+    let narrow: String = narrow.lines().map(as_zeros).collect();
+    let many: String =
+        (0..1001).map(|at| format!("[[class]]\nname = \"{at}\"\nbias = 0\n{zeros}\n")).collect();
+    let many = narrow.split_once("[[class]]").unwrap().0.to_owned() + &many;
+    let bias = sound.lines().find(|line| line.starts_with("bias")).unwrap();
+    for (text, words) in [
+        (narrow, "embedding_dim is 255, and 256 in the model"),
+        (many, "1001 labels are more than the limit"),
+        (sound.replace(bias, "bias = nan"), "not a finite number"),
+        (sound.replace(bias, "bias = 1e300"), "not a finite number"),
+        ("#".repeat(33 << 20), "file too large"),
+    ] {
+        fs::write(here.join("head.toml"), text).unwrap();
+        for command in [
+            &["classify", "all/red", "--model", "features"][..],
+            &["run", "--no-state", "--source", "dir:all/red", "--model", "features"],
+        ] {
+            let (_, err) = run(here, &[command, &["--head", "head.toml"]].concat(), 1);
+            let is_said = err.contains(words) || words.contains("large") && err.contains("limit");
+            assert!(is_said && err.contains("head.toml"), "{words}: {err}");
+        }
+    }
     let (_, err) = run(here, &["run", "--head", "none.toml", "--source", "dir:all/red"], 1);
     assert!(err.contains("none.toml"), "{err}");
     let (_, err) = run(here, &["classify", "all", "--head", "head.toml", "--labels", "red"], 2);
@@ -191,6 +222,6 @@ fn what_is_no_head_for_this_model_is_refused_with_the_way_out() {
     assert!(err.contains("--linear-probe"), "{err}");
     fs::remove_dir_all(here.join("all/red")).unwrap();
     fs::remove_dir_all(here.join("all/none")).unwrap();
-    let (_, err) = run(here, &["eval", "all", "--linear-probe"], 1);
+    let (_, err) = run(here, &["eval", "all", "--linear-probe"], 2);
     assert!(err.contains("--linear-probe: a probe tells classes apart"), "{err}");
 }

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use super::{Frame, PIXELS_MAX, SIDE_MAX};
+use super::{Frame, PIXELS_MAX, SIDE_MAX, open_regular};
 
 /// Extensions of video clips, in lower case.
 pub const CLIPS: [&str; 8] = ["mp4", "m4v", "mkv", "webm", "avi", "mov", "mpg", "mpeg"];
@@ -62,7 +62,7 @@ impl Clip {
     /// # Errors
     /// [`ClipError`], which doesn't name the file: the caller knows it.
     pub fn open(path: &Path, frames: u16) -> Result<Self, ClipError> {
-        File::open(path)?;
+        open_regular(path)?;
         let wanted = middles(count_frames(path)?, frames);
         let complaints = tempfile::tempfile()?;
         let mut decoder = Command::new("ffmpeg")
@@ -154,30 +154,34 @@ impl Drop for Clip {
 
 /// The number of frames of a clip's first video stream, by its packets, which are not decoded.
 fn count_frames(path: &Path) -> Result<u64, ClipError> {
-    let output = Command::new("ffprobe")
-        .args(["-v", "error", "-select_streams", "V:0", "-count_packets"])
-        .args([
-            "-show_entries",
-            "stream=nb_read_packets",
-            "-of",
-            "default=noprint_wrappers=1:nokey=1",
-        ])
-        .arg("-i")
+    let mut complaints = tempfile::tempfile()?;
+    let mut prober = Command::new("ffprobe")
+        .args(["-v", "error", "-select_streams", "V:0", "-show_entries", "packet=flags"])
+        .args(["-of", "csv=p=0", "-i"])
         .arg(input(path))
         .stdin(Stdio::null())
-        .output()
+        .stdout(Stdio::piped())
+        .stderr(complaints.try_clone()?)
+        .spawn()
         .map_err(|error| not_started("ffprobe", error))?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match said.lines().next().unwrap_or("").trim().parse() {
-        Ok(count) if count > 0 => Ok(count),
-        _ => {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            let complaint =
-                complaint.lines().next_back().unwrap_or("it has no video in it").to_owned();
-            let complaint = complaint.replace(&*path.to_string_lossy(), "it");
-            Err(ClipError::NotAVideo { program: "ffprobe", complaint })
-        }
+    let stdout = prober.stdout.take().ok_or_else(|| io::Error::other("there is no pipe"))?;
+    let packets = BufReader::new(stdout).split(b'\n').map_while(Result::ok);
+    let count = packets.filter(|flags| is_shown(flags)).count() as u64;
+    prober.wait()?;
+    if count > 0 {
+        return Ok(count);
     }
+    let complaint = match last_line(&mut complaints)? {
+        complaint if complaint.is_empty() => "it has no video in it".to_owned(),
+        complaint => complaint.replace(&*path.to_string_lossy(), "it"),
+    };
+    Err(ClipError::NotAVideo { program: "ffprobe", complaint })
+}
+
+/// Whether a packet's frame is shown, by its flags as ffprobe writes them: `K` of a key frame, `D` of one to discard. A
+/// clip that was cut out of a longer one without encoding it anew begins with such: the next frames need them.
+fn is_shown(flags: &[u8]) -> bool {
+    matches!(flags, [b'K' | b'_', ..]) && !flags.contains(&b'D')
 }
 
 fn not_started(program: &'static str, error: io::Error) -> ClipError {
@@ -230,6 +234,15 @@ mod tests {
         assert_eq!(middles(3, 8), [0, 1, 2]);
         assert_eq!(middles(1, 8), [0]);
         assert_eq!(middles(u64::from(u32::MAX), 2)[1], 3_221_225_471);
+    }
+
+    #[test]
+    fn packets_to_discard_show_nothing() {
+        for (flags, shown) in
+            [("K_", true), ("__", true), ("K__,", true), ("KD", false), ("_D_", false), ("", false)]
+        {
+            assert_eq!(is_shown(flags.as_bytes()), shown, "{flags}");
+        }
     }
 
     #[test]

@@ -63,7 +63,8 @@ pub(super) fn run(arguments: &Arguments, started: Instant) -> Result<Outcome, Fa
     let model = arguments.model.open()?;
     let (head, label_set) = match (&arguments.head, labels) {
         (Some(file), _) => {
-            let file = HeadFile::read(file, &model.name())?;
+            let dim = model.bundle().manifest().embedding_dim;
+            let file = HeadFile::read(file, &model.name(), dim)?;
             let digest = file.digest().to_owned();
             (Head::Linear(file.head), digest)
         }

@@ -23,7 +23,7 @@ pub(super) enum Picture {
     File(PathBuf),
     /// Standard input.
     Stdin,
-    /// A part of a folder that can't be listed.
+    /// A part of a folder that can't be listed, or is neither a file nor a folder.
     Unlisted(PathBuf, String),
 }
 
@@ -79,10 +79,14 @@ pub(super) fn collect(arguments: &[PathBuf]) -> Result<Vec<Picture>, Failure> {
 pub(super) fn walk(folder: &Path, is_wanted: fn(&Path) -> bool, pictures: &mut Vec<Picture>) {
     for entry in WalkDir::new(folder).follow_links(true).sort_by_file_name() {
         match entry {
-            Ok(entry) if entry.file_type().is_file() && is_wanted(entry.path()) => {
+            Ok(entry) if entry.file_type().is_dir() || !is_wanted(entry.path()) => {}
+            Ok(entry) if entry.file_type().is_file() => {
                 pictures.push(Picture::File(entry.into_path()));
             }
-            Ok(_) => {}
+            Ok(entry) => {
+                pictures
+                    .push(Picture::Unlisted(entry.into_path(), capture::NOT_REGULAR.to_owned()));
+            }
             Err(error) => {
                 let path = error.path().unwrap_or(folder).to_owned();
                 let reason =

@@ -9,8 +9,8 @@ pub struct Threshold {
     pub f1: f64,
 }
 
-/// Decimals that are tried for a short threshold; more than a score has.
-const DECIMALS_MAX: i32 = 9;
+/// Decimals that are tried for a short threshold: as many as the smallest float has before its first digit.
+const DECIMALS_MAX: i32 = 45;
 
 /// The threshold that maximises F1 of one label against all others, `2 tp / (2 tp + fp + fn)`, over pictures as
 /// (score 0..1, whether the label is true). Between the last score that it accepts and the next one it takes a round
@@ -74,17 +74,18 @@ mod tests {
     #[test]
     fn a_threshold_lies_between_its_scores() {
         let below_one = f32::from_bits(1.0_f32.to_bits() - 1);
-        let table = [
+        let table: [(f32, f32, f32); 8] = [
             (0.1, 0.9, 0.5),
             (0.31, 0.36, 0.34),
             (0.2, 0.3, 0.25),
             (0.0, 0.2, 0.1),
             (below_one, 1.0, 1.0),
             (0.0, 0.0, 0.0),
+            (0.0, 1.234_567_8e-15, 6e-16),
+            (1.234_567_8e-7, 1.334_567_8e-7, 1.3e-7),
         ];
         for (low, high, wanted) in table {
-            let found = between(low, high);
-            assert!((found - wanted).abs() < f32::EPSILON / 4.0, "{low} {high}: {found}");
+            assert_eq!(between(low, high).to_bits(), wanted.to_bits(), "{low:?} {high:?}");
         }
     }
 
@@ -100,6 +101,9 @@ mod tests {
                 None => prop_assert!(pictures.iter().all(|(_, is_true)| !is_true)),
                 Some(best) => {
                     prop_assert!((f1(best.enter) - best.f1).abs() < 1e-12);
+                    let printed = format!("{:?}", best.enter);
+                    prop_assert_eq!(printed.parse(), Ok(best.enter));
+                    prop_assert!(printed.len() <= 15, "{}", printed);
                     prop_assert!(pictures.iter().all(|(score, _)| f1(*score) <= best.f1 + 1e-12));
                 }
             }

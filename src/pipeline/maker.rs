@@ -125,7 +125,8 @@ impl Maker {
 
     /// A head that was trained with this model.
     fn trained(&self, text: &str, path: &Path) -> Result<Active, Refusal> {
-        let file = HeadFile::of_text(text, path, &self.model.name());
+        let dim = self.model.bundle().manifest().embedding_dim;
+        let file = HeadFile::of_text(text, path, &self.model.name(), dim);
         let file = file.map_err(|error| Refusal::Other(error.into()))?;
         let set = LabelSet::from_names(file.names()).map_err(Refusal::Set)?;
         let policies = self.policies(&set)?;

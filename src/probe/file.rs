@@ -1,7 +1,7 @@
 //! `head.toml`: a trained head on disk, rows of half floats, tied to the model whose embeddings it was trained on.
 
-use std::fs;
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -152,30 +152,43 @@ impl HeadFile {
         file
     }
 
-    /// Reads a file that was trained with the model in use.
+    /// Reads a file that was trained with the model in use, whose embeddings are `[dim]`.
     ///
     /// # Errors
     /// [`HeadFileError`], which names the file, the line and the way out.
-    pub fn read(path: &Path, used: &ModelName) -> Result<Self, HeadFileError> {
+    pub fn read(path: &Path, used: &ModelName, dim: usize) -> Result<Self, HeadFileError> {
         let io = |source| HeadFileError::Io { path: path.to_owned(), source };
-        if fs::metadata(path).map_err(io)?.len() > HEAD_BYTES_MAX {
+        let mut text = String::new();
+        let file = File::open(path).map_err(io)?;
+        file.take(HEAD_BYTES_MAX + 1).read_to_string(&mut text).map_err(io)?;
+        if text.len() as u64 > HEAD_BYTES_MAX {
             return Err(io(io::ErrorKind::FileTooLarge.into()));
         }
-        let text = fs::read_to_string(path).map_err(io)?;
-        Self::of_text(&text, path, used)
+        Self::of_text(&text, path, used, dim)
     }
 
     /// As [`read`](Self::read), of a file whose text is known.
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub fn of_text(text: &str, path: &Path, used: &ModelName) -> Result<Self, HeadFileError> {
+    pub fn of_text(
+        text: &str,
+        path: &Path,
+        used: &ModelName,
+        dim: usize,
+    ) -> Result<Self, HeadFileError> {
         let path = || path.to_owned();
-        let file =
-            Self::parse(text).map_err(|reason| HeadFileError::Wrong { path: path(), reason })?;
+        let wrong = |reason| HeadFileError::Wrong { path: path(), reason };
+        let file = Self::parse(text).map_err(wrong)?;
         if file.model.digest != used.digest {
             let (trained, used) = (file.model, used.clone());
             return Err(HeadFileError::OtherModel { path: path(), trained, used });
+        }
+        let found = file.head.embedding_dim();
+        if found != dim {
+            let line = line_at(text, text.find("embedding_dim").unwrap_or(0));
+            let reason = format!("embedding_dim is {found}, and {dim} in the model: train it anew");
+            return Err(wrong(HeadTextError { line, reason }));
         }
         Ok(file)
     }
@@ -261,8 +274,9 @@ struct Version {
 
 fn class(name: &str, bias: f32, weights: &str, dim: usize) -> Result<LinearClass, String> {
     let bytes = BASE64.decode(weights).map_err(|error| format!("weights are base64: {error}"))?;
-    if bytes.len() != dim * size_of::<f16>() {
-        let (found, wanted) = (bytes.len(), dim * size_of::<f16>());
+    let wanted = dim.saturating_mul(size_of::<f16>());
+    if bytes.len() != wanted {
+        let found = bytes.len();
         return Err(format!(
             "\"{name}\" has {found} bytes of weights, {dim} half floats have {wanted}"
         ));

@@ -1,6 +1,7 @@
 //! Files of text on disk: labels, and heads.
 
-use std::fs;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -21,11 +22,12 @@ pub fn read_labels(path: &Path) -> anyhow::Result<String> {
 /// As [`read_labels`].
 pub fn read_text(path: &Path, bytes_max: u64) -> anyhow::Result<String> {
     let name = path.display();
-    let bytes = fs::metadata(path).with_context(|| name.to_string())?.len();
-    if bytes > bytes_max {
-        return Err(anyhow!("{name} has {bytes} bytes, the limit is {bytes_max}"));
+    let mut bytes = Vec::new();
+    let file = File::open(path).with_context(|| name.to_string())?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).with_context(|| name.to_string())?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(anyhow!("{name} has more than {bytes_max} bytes, the limit"));
     }
-    let bytes = fs::read(path).with_context(|| name.to_string())?;
     String::from_utf8(bytes).map_err(|error| {
         let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = 1 + String::from_utf8_lossy(good).matches('\n').count();

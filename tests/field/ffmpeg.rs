@@ -7,7 +7,7 @@ use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use edgeclip::capture::{Camera, Moment, Next, Options, SourceState, Views};
+use edgeclip::capture::{Camera, Clip, Frame, Moment, Next, Options, SourceState, Views};
 
 use crate::available;
 
@@ -19,13 +19,40 @@ pub(crate) fn ffmpeg_is_there() -> bool {
 }
 
 /// Two seconds of a test picture, 25 frames a second.
-fn make_video(path: &Path) {
+fn make_video(path: &Path, more: &[&str]) {
     let status = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-f", "lavfi"])
         .args(["-i", "testsrc=size=320x240:rate=25:duration=2", "-c:v", "mpeg4", "-q:v", "2"])
+        .args(more)
         .arg(format!("file:{}", path.display()))
         .status();
     assert!(status.unwrap().success());
+}
+
+/// A clip that was cut out of a film without encoding it anew begins with packets whose frames are not shown.
+#[test]
+fn a_clip_that_was_cut_is_taken_from_its_own_first_frame_to_its_last() {
+    if !ffmpeg_is_there() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (film, cut) = (folder.path().join("film.mp4"), folder.path().join("cut.mp4"));
+    make_video(&film, &["-g", "50"]);
+    let status = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-ss", "0.8", "-i"])
+        .arg(&film)
+        .args(["-t", "0.8", "-c", "copy"])
+        .arg(&cut)
+        .status();
+    assert!(status.unwrap().success());
+    let frames = |path, count| -> Vec<Frame> {
+        Clip::open(path, count).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let all = frames(&cut, 256);
+    assert_eq!(all.first(), frames(&film, 256).get(20));
+    assert!((18..=22).contains(&all.len()), "{}", all.len());
+    let middles = [1, 3, 5, 7].map(|eighth| all[eighth * all.len() / 8].clone());
+    assert_eq!(frames(&cut, 4), middles);
 }
 
 fn options(url: String) -> Options {
@@ -40,7 +67,7 @@ fn a_video_is_read_to_its_end_at_the_rate_asked_for() {
     let folder = tempfile::tempdir().unwrap();
     // Nothing of a name is taken for an option or by a shell.
     let path = folder.path().join("-i 'a' $(b) %d.mp4");
-    make_video(&path);
+    make_video(&path, &[]);
     let options =
         Options { fps: 10, width: 160, height: 160, ..options(format!("file:{}", path.display())) };
     let (mut camera, mut views) = (Camera::start(&options).unwrap(), Views::new(&options));

@@ -1,20 +1,20 @@
 //! Pictures and clips whose class is known: from folders named by class, or from a list.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
-use edgeclip::capture::CLIPS;
+use anyhow::{Context, bail};
+use edgeclip::capture::{CLIPS, Frame, PictureError, open_regular, read_from};
+use serde::Serialize;
 
+use super::list;
 use crate::cli::pictures::{EXTENSIONS, Picture, has_extension, is_picture, walk};
 use crate::cli::say;
 
 /// Most pictures of an evaluation.
 const SAMPLES_MAX: usize = 1_000_000;
-/// Largest list that is read, in bytes.
-const LIST_BYTES_MAX: u64 = 64 << 20;
 
 /// Everything that is to be judged.
 #[derive(Default)]
@@ -22,8 +22,18 @@ pub(super) struct Data {
     /// Names of the classes, as folders or lists have them, `_` shown as a space.
     pub(super) classes: Vec<String>,
     pub(super) samples: Vec<Sample>,
+    /// Each class's names as folders and lists have them.
+    written: Vec<BTreeSet<String>>,
     /// Index of each class by its [`key`].
     by_key: HashMap<String, usize>,
+}
+
+/// Names that are taken for one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Merged {
+    /// The one.
+    pub(super) class: String,
+    pub(super) names: Vec<String>,
 }
 
 /// One picture or clip.
@@ -34,6 +44,14 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// The picture. What a folder or a list names is opened only if it is a file: a pipe would be waited for.
+    pub(super) fn read(&self) -> Result<Frame, PictureError> {
+        match &self.source {
+            Picture::File(path) => read_from(open_regular(path)?),
+            source => source.read(),
+        }
+    }
+
     /// The file of a video clip; none for a picture.
     pub(super) fn clip(&self) -> Option<&Path> {
         match &self.source {
@@ -67,9 +85,6 @@ impl Data {
             } else {
                 bail!("{name}: there is no such folder or file");
             }
-            if data.samples.len() > SAMPLES_MAX {
-                bail!("{name}: more than {SAMPLES_MAX} pictures, the limit");
-            }
         }
         Ok(data)
     }
@@ -91,7 +106,7 @@ impl Data {
         for path in paths.iter().filter(|path| path.is_dir()) {
             let class = path.file_name().unwrap_or_default().to_string_lossy();
             if !class.starts_with('.') {
-                self.add_class(path, &class);
+                self.add_class(path, &class).with_context(|| name.to_string())?;
             }
         }
         if self.samples.len() == before {
@@ -101,86 +116,62 @@ impl Data {
         Ok(())
     }
 
-    fn add_class(&mut self, folder: &Path, name: &str) {
+    fn add_class(&mut self, folder: &Path, name: &str) -> anyhow::Result<()> {
         let mut sources = Vec::new();
         walk(folder, is_sample, &mut sources);
         if sources.is_empty() {
             say(format_args!("{}: no pictures in this class", folder.display()));
-            return;
+            return Ok(());
         }
         let class = self.class(name);
-        self.samples.extend(sources.into_iter().map(|source| Sample { source, class }));
+        sources.into_iter().try_for_each(|source| self.push(source, class))
     }
 
     /// A CSV file with the columns `path` and `label`; paths start at its own folder.
     fn add_list(&mut self, list: &Path) -> anyhow::Result<()> {
-        let name = list.display();
-        let bytes = fs::metadata(list).with_context(|| name.to_string())?.len();
-        if bytes > LIST_BYTES_MAX {
-            bail!("{name} has {bytes} bytes, the limit is {LIST_BYTES_MAX}");
-        }
-        let text = fs::read(list).with_context(|| name.to_string())?;
-        let mut reader =
-            csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(text.as_slice());
-        let wrong = |error: csv::Error| {
-            let line = line_of(&text, error.position());
-            anyhow!("{name}: line {line}: {}", csv_reason(&error))
-        };
-        let header = reader.headers().map_err(wrong)?.clone();
-        let column = |wanted: &str| {
-            let is_wanted =
-                |title: &str| title.trim_start_matches('\u{feff}').eq_ignore_ascii_case(wanted);
-            header.iter().position(is_wanted).ok_or_else(|| {
-                anyhow!("{name}: line 1: no column \"{wanted}\": the first line must be path,label")
-            })
-        };
-        let (path_at, label_at) = (column("path")?, column("label")?);
         let folder = list.parent().unwrap_or(Path::new(""));
         let before = self.samples.len();
-        for record in reader.records() {
-            let record = record.map_err(wrong)?;
-            let field = |at: usize, title: &str| match record.get(at) {
-                Some("") | None => {
-                    let line = line_of(&text, record.position());
-                    Err(anyhow!("{name}: line {line}: the {title} is empty"))
-                }
-                Some(text) => Ok(text),
-            };
-            let (path, label) = (field(path_at, "path")?, field(label_at, "label")?);
+        list::read(list, |path, label| {
             let class = self.class(label);
-            self.samples.push(Sample { source: Picture::File(folder.join(path)), class });
-        }
+            self.push(Picture::File(folder.join(path)), class)
+        })?;
         if self.samples.len() == before {
-            bail!("{name} lists no pictures");
+            bail!("{} lists no pictures", list.display());
         }
+        Ok(())
+    }
+
+    fn push(&mut self, source: Picture, class: usize) -> anyhow::Result<()> {
+        if self.samples.len() == SAMPLES_MAX {
+            bail!("more than {SAMPLES_MAX} pictures, the limit");
+        }
+        self.samples.push(Sample { source, class });
         Ok(())
     }
 
     /// The class of this name, new or known.
     fn class(&mut self, name: &str) -> usize {
-        let classes = &mut self.classes;
-        *self.by_key.entry(key(name)).or_insert_with(|| {
+        let Self { classes, written, by_key, .. } = self;
+        let class = *by_key.entry(key(name)).or_insert_with(|| {
             classes.push(name.replace('_', " ").trim().to_owned());
+            written.push(BTreeSet::new());
             classes.len() - 1
-        })
+        });
+        if !written[class].contains(name) {
+            written[class].insert(name.to_owned());
+        }
+        class
     }
-}
 
-/// The line, from 1, where a record begins. The reader's own count stands before empty lines that it skips.
-fn line_of(text: &[u8], position: Option<&csv::Position>) -> usize {
-    let at = position.map_or(0, |position| position.byte() as usize).min(text.len());
-    let empty = text[at..].iter().take_while(|byte| byte.is_ascii_whitespace()).count();
-    text[..at + empty].split(|byte| *byte == b'\n').count()
-}
-
-/// What is wrong with a list, and the way out.
-fn csv_reason(error: &csv::Error) -> String {
-    match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
-            "{len} fields, the first line has {expected_len}: put a path with a comma in quotes"
-        ),
-        csv::ErrorKind::Utf8 { .. } => "not UTF-8 text: save the file as UTF-8".to_owned(),
-        _ => error.to_string(),
+    /// The classes that have several names, such as `cat` and `a_cat`.
+    pub(super) fn merged(&self) -> Vec<Merged> {
+        let classes = self.classes.iter().zip(&self.written);
+        let several = classes.filter(|(_, names)| names.len() > 1);
+        let merged = |(class, names): (&String, &BTreeSet<String>)| Merged {
+            class: class.clone(),
+            names: names.iter().cloned().collect(),
+        };
+        several.map(merged).collect()
     }
 }
 

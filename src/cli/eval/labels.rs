@@ -62,9 +62,13 @@ fn label_of(
     data: &Data,
     allow_missing: bool,
 ) -> anyhow::Result<Vec<Option<usize>>> {
-    let labels = set.labels().iter().enumerate();
-    let labels: HashMap<String, usize> =
-        labels.map(|(index, label)| (key(&label.name), index)).collect();
+    let mut labels = HashMap::new();
+    for (index, label) in set.labels().iter().enumerate() {
+        if let Some(other) = labels.insert(key(&label.name), index) {
+            let other = &set.labels()[other].name;
+            bail!("{source}: \"{other}\" and \"{}\" are one class: remove one", label.name);
+        }
+    }
     let label_of: Vec<Option<usize>> =
         data.classes.iter().map(|class| labels.get(&key(class)).copied()).collect();
     let classes = data.classes.iter().zip(&label_of);

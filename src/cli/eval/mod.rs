@@ -5,6 +5,7 @@
 
 mod data;
 mod labels;
+mod list;
 mod probe;
 mod report;
 mod row;
@@ -12,6 +13,7 @@ mod seen;
 mod table;
 mod zero_shot;
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::anyhow;
@@ -21,11 +23,13 @@ use edgeclip::pipeline::Model;
 use serde::Serialize;
 
 use super::{ComputeArguments, Failure, ModelArguments, Outcome, print_json, say};
-use data::Data;
+use data::{Data, Merged};
+use labels::Candidate;
 use probe::Probe;
 use report::Report;
 use row::{Judged, Row};
 use seen::{Failed, Seen};
+use zero_shot::ZeroShot;
 
 #[derive(Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -84,8 +88,29 @@ struct Answer<'a> {
     /// Pictures and clips, those that failed among them.
     pictures: usize,
     classes: usize,
+    /// Names of folders or lists that are taken for one class.
+    merged: &'a [Merged],
     failed: &'a [Failed],
     rows: &'a [Row],
+    /// Why rows are missing, where some are.
+    error: Option<String>,
+}
+
+/// A model, and what says something of its embeddings.
+struct Opened<'a> {
+    model: Model,
+    heads: Vec<ZeroShot<'a>>,
+}
+
+/// What was measured so far.
+struct Measured<'a> {
+    data: &'a Data,
+    frames: u16,
+    probe: Option<Probe<'a>>,
+    report: Option<Report>,
+    rows: Vec<Row>,
+    failed: Vec<Failed>,
+    known: HashSet<Failed>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -102,66 +127,129 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         frames: arguments.frames,
         allow_missing: arguments.allow_missing,
     });
-    let candidates = labels::candidates(arguments, &data).map_err(Failure::Usage)?;
-    let paths = arguments.models.iter().cloned().map(Some);
-    let paths: Vec<Option<PathBuf>> =
-        if arguments.models.is_empty() { vec![None] } else { paths.collect() };
-    let mut report = arguments.report.as_deref().map(Report::create).transpose()?;
-    let (mut rows, mut failed): (Vec<Row>, Vec<Failed>) = (Vec::new(), Vec::new());
-    for path in paths {
-        let model = ModelArguments { model: path, compute: arguments.compute.clone() }.open()?;
-        // A model that knows no words can still be probed.
-        let has_words = model.bundle().manifest().text.is_some() || probe.is_none();
-        // Before the pictures: what is wrong with a label shows at once.
-        let heads = if has_words {
-            zero_shot::heads(&model, &candidates, arguments.each_template)?
-        } else {
-            Vec::new()
-        };
-        let seen = look(&model, &data, arguments.frames)?;
-        let mut answers: Vec<Judged> = heads.iter().map(|head| head.judge(&seen, &data)).collect();
-        let mut new = seen.failed.clone();
-        if let Some(probe) = &probe {
-            let probed = probe.judge(&model, &seen, &data)?;
-            answers.push(probed.judged);
-            new.extend(probed.failed);
-        }
-        for judged in &answers {
-            let row = Row::new(&model, &seen, judged);
-            if let Some(report) = &mut report {
-                report.add(&row, judged, &seen, &data)?;
-            }
-            rows.push(row);
-        }
-        new.retain(|new| !failed.contains(new));
-        failed.append(&mut new);
+    if let Some(probe) = &probe {
+        probe.check(&data).map_err(Failure::Usage)?;
     }
+    let candidates = labels::candidates(arguments, &data).map_err(Failure::Usage)?;
+    let report = arguments.report.as_deref().map(Report::create).transpose()?;
+    let opened = open(arguments, &candidates)?;
+    let mut measured = Measured {
+        data: &data,
+        frames: arguments.frames,
+        probe,
+        report,
+        rows: Vec::new(),
+        failed: Vec::new(),
+        known: HashSet::new(),
+    };
+    let ended = opened.iter().try_for_each(|opened| measured.add(opened));
+    if measured.rows.iter().all(|row| row.pictures == 0) {
+        ended?;
+        return Err(anyhow!("no picture of a class with a label can be used: see above").into());
+    }
+    let mut merged = data.merged();
+    let of_train = train.as_ref().map_or_else(Vec::new, Data::merged);
+    merged.extend(of_train.into_iter().filter(|other| !data.merged().contains(other)));
+    let why = |failure: &Failure| match failure {
+        Failure::Usage(error) | Failure::Failed(error) => format!("{error:#}"),
+    };
+    let Measured { rows, failed, report, .. } = &measured;
     let answer = Answer {
         version: env!("CARGO_PKG_VERSION"),
         data: arguments.data.iter().map(|path| path.display().to_string()).collect(),
         pictures: data.samples.len(),
         classes: data.classes.len(),
-        failed: &failed,
-        rows: &rows,
+        merged: &merged,
+        failed,
+        rows,
+        error: ended.as_ref().err().map(why),
     };
-    if let Some(report) = &report {
-        report.finish(&answer)?;
-        say(format_args!("the report is in {}", report.folder().display()));
-    }
+    let written = report.as_ref().map_or(Ok(()), |report| report.finish(&answer));
     if arguments.json {
         print_json(&answer)?;
     } else {
         table::print(&answer)?;
     }
+    ended?;
+    written?;
+    if let Some(report) = report {
+        say(format_args!("the report is in {}", report.folder().display()));
+    }
     Ok(if failed.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
 }
 
-/// The embeddings of all pictures by one model.
-fn look(model: &Model, data: &Data, frames: u16) -> Result<Seen, Failure> {
-    let seen = Seen::look(model, &data.samples, frames)?;
-    if seen.embeddings.is_empty() {
-        let count = seen.failed.len();
-        return Err(anyhow!("none of the {count} pictures can be used: see above").into());
+/// All models, with the heads of all labels: what is wrong with one shows before the pictures are looked at.
+fn open<'a>(
+    arguments: &Arguments,
+    candidates: &'a [Candidate],
+) -> Result<Vec<Opened<'a>>, Failure> {
+    let paths = arguments.models.iter().cloned().map(Some);
+    let paths: Vec<Option<PathBuf>> =
+        if arguments.models.is_empty() { vec![None] } else { paths.collect() };
+    let is_one = paths.len() == 1;
+    let open = |path| {
+        let model = ModelArguments { model: path, compute: arguments.compute.clone() }.open()?;
+        // A model that knows no words can still be probed.
+        let has_words = model.bundle().manifest().text.is_some() || !arguments.linear_probe;
+        let heads = if has_words {
+            zero_shot::heads(&model, candidates, arguments.each_template)?
+        } else {
+            Vec::new()
+        };
+        // The only one is loaded next anyway.
+        if !is_one {
+            model.image_side()?;
+        }
+        Ok(Opened { model, heads })
+    };
+    paths.into_iter().map(open).collect()
+}
+
+impl Measured<'_> {
+    /// The rows of one model.
+    fn add(&mut self, opened: &Opened<'_>) -> Result<(), Failure> {
+        let Opened { model, heads } = opened;
+        let seen = Seen::look(model, &self.data.samples, self.frames)?;
+        self.note(&seen.failed);
+        if seen.embeddings.is_empty() {
+            let (name, count) = (&model.bundle().manifest().name, seen.failed.len());
+            let none = anyhow!("{name}: none of the {count} pictures can be used: see above");
+            return Err(none.into());
+        }
+        if self.rows.is_empty() {
+            warn_of_copies(&seen, self.data);
+        }
+        for head in heads {
+            self.push(model, &seen, &head.judge(&seen, self.data))?;
+        }
+        if let Some(probe) = &self.probe {
+            let probed = probe.judge(model, &seen, self.data)?;
+            self.note(&probed.failed);
+            self.push(model, &seen, &probed.judged)?;
+        }
+        Ok(())
     }
-    Ok(seen)
+
+    fn push(&mut self, model: &Model, seen: &Seen, judged: &Judged) -> Result<(), Failure> {
+        let row = Row::new(model, seen, judged);
+        let add = |report: &mut Report| report.add(&row, judged, seen, self.data);
+        let written = self.report.as_mut().map_or(Ok(()), add);
+        self.rows.push(row);
+        Ok(written?)
+    }
+
+    /// Pictures that can't be used, each once however many models say so.
+    fn note(&mut self, failed: &[Failed]) {
+        let new = failed.iter().filter(|failed| self.known.insert((*failed).clone()));
+        self.failed.extend(new.cloned());
+    }
+}
+
+/// Says how many pictures count more than once.
+fn warn_of_copies(seen: &Seen, data: &Data) {
+    let (copies, torn) = seen.copies(&data.samples);
+    if copies > 0 {
+        let torn = if torn > 0 { format!(", {torn} of another class") } else { String::new() };
+        say(format_args!("{copies} pictures are the same as others to the model{torn}"));
+    }
 }

@@ -1,17 +1,20 @@
 //! A linear classifier trained on the embeddings of pictures, beside the labels that are words: what CLIP's paper
 //! compares with (Radford et al. 2021, section 3.2).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
+use edgeclip::classify::is_background;
 use edgeclip::eval::Evaluation;
 use edgeclip::pipeline::Model;
-use edgeclip::probe::{Examples, FITS, FOLDS, HeadFile, Trained};
+use edgeclip::probe::{EXAMPLES_MIN, Examples, FITS, FOLDS, HeadFile, ProbeError, Trained};
+use edgeclip::prompts::LabelSet;
 
 use super::data::{Data, key};
+use super::report::check_place;
 use super::row::Judged;
-use super::seen::{Failed, Seen};
+use super::seen::{Failed, Seen, fingerprint};
 use crate::cli::pictures::progress;
 use crate::cli::{Failure, say};
 
@@ -40,6 +43,29 @@ struct Learnt {
 }
 
 impl Probe<'_> {
+    /// Whether there is enough to learn from, and a place for what is learnt: before any picture is looked at.
+    ///
+    /// # Errors
+    /// The option, and the class with too few pictures or none to learn from, or the file that can't be written.
+    pub(super) fn check(&self, data: &Data) -> anyhow::Result<()> {
+        let (option, from) =
+            self.train.map_or(("--linear-probe", data), |train| ("--train", train));
+        check_classes(from).map_err(|error| anyhow!("{option}: {error}"))?;
+        if let Some(train) = self.train {
+            self.classes(data, train)?;
+        }
+        if let Some(path) = self.save {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let place = if path.exists() && !path.is_file() {
+                Err(anyhow!("not a regular file"))
+            } else {
+                check_place(folder.unwrap_or(Path::new(".")))
+            };
+            place.with_context(|| format!("--save {}", path.display()))?;
+        }
+        Ok(())
+    }
+
     /// Trains, and judges the pictures that were seen.
     ///
     /// # Errors
@@ -77,6 +103,7 @@ impl Probe<'_> {
         let class_of = self.classes(data, train)?;
         let learnt = Seen::look(model, &train.samples, self.frames)?;
         let examples = examples(&learnt, train).context("--train")?;
+        warn_of_both(seen, &learnt);
         let trained = train_all(&examples)?;
         let mut evaluation = Evaluation::new(train.classes.clone());
         let mut pictures = Vec::new();
@@ -105,6 +132,9 @@ impl Probe<'_> {
                 "--train has no pictures of \"{name}\": add some, or leave its pictures out with --allow-missing"
             );
         }
+        if found.iter().all(Option::is_none) {
+            bail!("--train has no pictures of any class to judge");
+        }
         Ok(found)
     }
 
@@ -122,6 +152,31 @@ impl Probe<'_> {
         let labels = format!("trained on the others, {FOLDS} folds");
         let pictures = (0..seen.embeddings.len()).collect();
         Ok(Learnt { judged: judged(labels, evaluation, pictures), trained, failed: Vec::new() })
+    }
+}
+
+/// What can be said of classes before their pictures are read.
+fn check_classes(data: &Data) -> Result<(), ProbeError> {
+    if data.classes.len() < 2 {
+        return Err(ProbeError::Classes(data.classes.len()));
+    }
+    let names = data.classes.iter().map(String::as_str).filter(|name| !is_background(name));
+    LabelSet::from_names(names).map_err(ProbeError::Name)?;
+    let mut counts = vec![0; data.classes.len()];
+    data.samples.iter().for_each(|sample| counts[sample.class] += 1);
+    let few = data.classes.iter().zip(counts).find(|(_, count)| *count < EXAMPLES_MIN);
+    few.map_or(Ok(()), |(name, found)| Err(ProbeError::TooFew { name: name.clone(), found }))
+}
+
+/// Says how many pictures are learnt from and judged too.
+fn warn_of_both(seen: &Seen, learnt: &Seen) {
+    let known: HashSet<u64> = learnt.embeddings.iter().map(fingerprint).collect();
+    let both = seen.embeddings.iter().filter(|picture| known.contains(&fingerprint(picture)));
+    let (both, all) = (both.count(), seen.embeddings.len());
+    if both > 0 {
+        say(format_args!(
+            "{both} of the {all} pictures are in --train too: they flatter the probe"
+        ));
     }
 }
 

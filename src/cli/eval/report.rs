@@ -19,9 +19,11 @@ use crate::cli::Failure;
 /// Labels of a picture in `predictions.csv`, best first.
 const PREDICTIONS: usize = 5;
 
-/// A folder that takes one folder for each row, and a summary of all.
+/// A folder that takes one folder for each row, and a summary of all, which is written last.
 pub(super) struct Report {
     folder: PathBuf,
+    /// Whether it was made for this report.
+    is_new: bool,
     rows: usize,
 }
 
@@ -29,15 +31,20 @@ impl Report {
     /// Makes the folder, so that a place that can't be written to shows before the work. What another run left in
     /// one would be taken for this run's.
     pub(super) fn create(folder: &Path) -> Result<Self, Failure> {
-        let name = folder.display();
-        let listed = fs::create_dir_all(folder).and_then(|()| fs::read_dir(folder));
-        let mut listed =
-            listed.map_err(|error| Failure::Usage(anyhow!("--report {name}: {error}")))?;
-        if listed.next().is_some() {
-            let full = anyhow!("--report {name}: is not empty: name a new folder");
-            return Err(Failure::Usage(full));
+        let wrong = |error: anyhow::Error| {
+            Failure::Usage(error.context(format!("--report {}", folder.display())))
+        };
+        let is_new = !folder.exists();
+        if !is_new && !folder.is_dir() {
+            return Err(wrong(anyhow!("is not a folder: name a new one")));
         }
-        Ok(Self { folder: folder.to_owned(), rows: 0 })
+        let listed = fs::create_dir_all(folder).and_then(|()| fs::read_dir(folder));
+        if listed.map_err(|error| wrong(error.into()))?.next().is_some() {
+            return Err(wrong(anyhow!("is not empty: name a new folder")));
+        }
+        let report = Self { folder: folder.to_owned(), is_new, rows: 0 };
+        check_place(folder).map_err(wrong)?;
+        Ok(report)
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -82,6 +89,25 @@ impl Report {
         write(&self.folder.join("summary.json"), &json)?;
         write(&self.folder.join("summary.md"), table::markdown(answer).as_bytes())
     }
+}
+
+impl Drop for Report {
+    /// Leaves no empty folder behind.
+    fn drop(&mut self) {
+        if self.is_new {
+            let _ = fs::remove_dir(&self.folder);
+        }
+    }
+}
+
+/// Whether files can be made in a folder.
+///
+/// # Errors
+/// Why not.
+pub(super) fn check_place(folder: &Path) -> anyhow::Result<()> {
+    tempfile::tempfile_in(folder)
+        .map(drop)
+        .map_err(|error| anyhow!("nothing can be written into {}: {error}", folder.display()))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {

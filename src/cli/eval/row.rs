@@ -29,7 +29,7 @@ pub(super) struct Judged {
     pub(super) background: Vec<Embedding>,
 }
 
-/// What is said of a head.
+/// What is said of a head. Shares are none where no picture was judged.
 #[derive(Serialize)]
 pub(super) struct Row {
     /// The model's name.
@@ -48,13 +48,13 @@ pub(super) struct Row {
     /// Pictures that could not be read.
     pub(super) failed: usize,
     /// Share of the pictures whose best label is right, 0..1.
-    pub(super) top1: f64,
+    pub(super) top1: Option<f64>,
     /// Share of the pictures with the right label among the best five, 0..1.
-    pub(super) top5: f64,
+    pub(super) top5: Option<f64>,
     /// Mean of the labels' recalls, 0..1.
-    pub(super) mean_per_class: f64,
+    pub(super) mean_per_class: Option<f64>,
     /// Expected calibration error, 0..1.
-    pub(super) ece: f64,
+    pub(super) ece: Option<f64>,
     /// Mean times of a picture.
     pub(super) ms: Milliseconds,
     scoring: Scoring,
@@ -115,10 +115,10 @@ impl Row {
             pictures: judged.pictures.len(),
             left_out: seen.embeddings.len() - judged.pictures.len(),
             failed: seen.failed.len(),
-            top1: evaluation.top(1).unwrap_or(0.0),
-            top5: evaluation.top(5).unwrap_or(0.0),
-            mean_per_class: confusion.mean_recall().unwrap_or(0.0),
-            ece: evaluation.calibration().error().unwrap_or(0.0),
+            top1: evaluation.top(1),
+            top5: evaluation.top(5),
+            mean_per_class: confusion.mean_recall(),
+            ece: evaluation.calibration().error(),
             ms: seen.ms,
             scoring: Scoring {
                 score,

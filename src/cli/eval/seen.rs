@@ -1,5 +1,7 @@
 //! The embeddings of all pictures by one model, and how long they took.
 
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use edgeclip::capture::{Clip, Frame};
@@ -22,7 +24,7 @@ pub(super) struct Seen {
 }
 
 /// A picture that could not be used.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
 pub(super) struct Failed {
     path: String,
     error: String,
@@ -74,6 +76,28 @@ impl Seen {
         let ms = times.mean(embeddings.len());
         Ok(Self { embeddings, samples: indices, failed, ms })
     }
+
+    /// How many pictures are like another before them, and how many of these are of another class than that.
+    pub(super) fn copies(&self, samples: &[Sample]) -> (usize, usize) {
+        let (mut first, mut copies, mut torn) = (HashMap::new(), 0, 0);
+        for (index, embedding) in self.samples.iter().zip(&self.embeddings) {
+            let class = samples[*index].class;
+            if let Some(other) = first.get(&fingerprint(embedding)) {
+                copies += 1;
+                torn += usize::from(*other != class);
+            } else {
+                first.insert(fingerprint(embedding), class);
+            }
+        }
+        (copies, torn)
+    }
+}
+
+/// What pictures share that are the same to a model, under whatever name.
+pub(super) fn fingerprint(embedding: &Embedding) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    embedding.values().iter().for_each(|value| value.to_bits().hash(&mut hasher));
+    hasher.finish()
 }
 
 impl Times {
@@ -86,7 +110,7 @@ impl Times {
     ) -> anyhow::Result<Embedding> {
         let begun = Instant::now();
         let Some(clip) = sample.clip() else {
-            let frame = sample.source.read()?;
+            let frame = sample.read()?;
             self.decode += begun.elapsed();
             return self.encode(image_side, &frame);
         };

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use super::Answer;
+use super::data::Merged;
 use super::row::{LabelRow, Row};
 
 /// Labels up to this number are all shown on the terminal; of more, the best and the worst.
@@ -42,7 +43,7 @@ pub(super) fn print(answer: &Answer<'_>) -> io::Result<()> {
 /// All of it as Markdown.
 pub(super) fn markdown(answer: &Answer<'_>) -> String {
     let mut text = format!("# Evaluation\n\n{}\n\n{}", opening(answer), rows(answer).markdown());
-    text.push_str("\nECE: expected calibration error, 15 bins. enter: the threshold with the best F1 of the label against all others, on the scores that `edgeclip run` gives.\n");
+    text.push_str("\nECE: expected calibration error, 15 bins. enter: the threshold with the best F1 of the label against all others, on the scores that `edgeclip run` gives. Of equally good labels the first counts as the best.\n");
     for (number, row) in (1..).zip(answer.rows) {
         text.push_str(&format!("\n## {number}. {}, {}, {}\n\n", row.name, row.labels, row.head));
         if let [template] = row.templates.as_slice() {
@@ -57,11 +58,19 @@ pub(super) fn markdown(answer: &Answer<'_>) -> String {
     text
 }
 
-/// What was looked at, in a sentence.
+/// What was looked at, in a sentence, and what is to be known of it.
 fn opening(answer: &Answer<'_>) -> String {
     let (pictures, failed) = (answer.pictures, answer.failed.len());
     let failed = if failed > 0 { format!("; {failed} could not be used") } else { String::new() };
-    format!("{}: {pictures} pictures of {} classes{failed}", answer.data.join(", "), answer.classes)
+    let data = answer.data.join(", ");
+    let mut text = format!("{data}: {pictures} pictures of {} classes{failed}", answer.classes);
+    for Merged { class, names } in answer.merged {
+        text.push_str(&format!("\n\nOne class, \"{class}\": {}", names.join(", ")));
+    }
+    if let Some(error) = &answer.error {
+        text.push_str(&format!("\n\nNot all was measured: {error}"));
+    }
+    text
 }
 
 /// One line for each row; columns that say the same of all are left out.
@@ -84,15 +93,15 @@ fn rows(answer: &Answer<'_>) -> Table {
     let says_more = |cells: &[String]| cells.iter().any(|cell| *cell != cells[0]);
     columns.extend(wordy.into_iter().filter(|(_, cells)| says_more(cells)));
     let number = |of: fn(&Row) -> String| rows.iter().map(of).collect::<Vec<_>>();
-    columns.push(("top-1", number(|row| percent(Some(row.top1)))));
+    columns.push(("top-1", number(|row| percent(row.top1))));
     if rows.iter().any(|row| row.per_label.len() > FIVE) {
         columns.push((
             "top-5",
-            number(|row| percent((row.per_label.len() > FIVE).then_some(row.top5))),
+            number(|row| percent(row.top5.filter(|_| row.per_label.len() > FIVE))),
         ));
     }
-    columns.push(("mean per class", number(|row| percent(Some(row.mean_per_class)))));
-    columns.push(("ECE", number(|row| percent(Some(row.ece)))));
+    columns.push(("mean per class", number(|row| percent(row.mean_per_class))));
+    columns.push(("ECE", number(|row| percent(row.ece))));
     columns.push(("decode ms", number(|row| format!("{:.2}", row.ms.decode))));
     columns.push(("preprocess ms", number(|row| format!("{:.2}", row.ms.preprocess))));
     columns.push(("encode ms", number(|row| format!("{:.2}", row.ms.encode))));
@@ -123,7 +132,8 @@ fn labels(labels: Vec<&LabelRow>) -> Table {
             percent(label.recall),
             percent(label.precision),
             percent(label.f1),
-            label.enter.map_or_else(dash, |enter| enter.to_string()),
+            // As a labels file reads it; small ones with an exponent.
+            label.enter.map_or_else(dash, |enter| format!("{enter:?}")),
         ]
     };
     Table {

@@ -1,6 +1,7 @@
 //! Labels as CLIP has them, by words alone, judged on embeddings.
 
 use edgeclip::classify::{Scores, ZeroShotHead};
+use edgeclip::embedding::Embedding;
 use edgeclip::eval::Evaluation;
 use edgeclip::pipeline::Model;
 use edgeclip::prompts::{LabelSet, PromptCache};
@@ -68,26 +69,29 @@ impl ZeroShot<'_> {
         let seen = seen.samples.iter().map(of_class).zip(&seen.embeddings).enumerate();
         let known = seen.filter_map(|(at, (label, embedding))| Some((at, label?, embedding)));
         let names: Vec<String> = self.head.names().map(ToOwned::to_owned).collect();
-        let (mut evaluation, mut running) =
-            (Evaluation::new(names.clone()), Evaluation::new(names));
-        let (mut scores, mut cosines, mut pictures) = (Scores::default(), Vec::new(), Vec::new());
-        for (at, truth, embedding) in known {
-            let labels = self.head.labels().iter();
-            cosines.clear();
-            cosines.extend(labels.map(|label| embedding.cosine(&label.embedding)));
-            self.head.score(embedding, &mut scores);
-            evaluation.push(truth, &cosines, &scores.labels);
-            self.running.score(embedding, &mut scores);
-            running.push(truth, &cosines, &scores.labels);
-            pictures.push(at);
-        }
+        let known: Vec<(usize, usize, &Embedding)> = known.collect();
+        let by = |head: &ZeroShotHead| {
+            let (mut scores, mut cosines) = (Scores::default(), Vec::new());
+            let mut evaluation = Evaluation::new(names.clone());
+            for (_, truth, embedding) in &known {
+                let labels = self.head.labels().iter();
+                cosines.clear();
+                cosines.extend(labels.map(|label| embedding.cosine(&label.embedding)));
+                head.score(embedding, &mut scores);
+                evaluation.push(*truth, &cosines, &scores.labels);
+            }
+            evaluation
+        };
+        // One after the other: the scores of many pictures and labels are large.
+        let thresholds = by(&self.running).thresholds();
+        let evaluation = by(&self.head);
         Judged {
             head: "zero-shot",
             labels: self.candidate.source.clone(),
             label_set: self.set.digest(),
             templates: self.templates.clone(),
-            pictures,
-            thresholds: running.thresholds(),
+            pictures: known.iter().map(|(at, ..)| *at).collect(),
+            thresholds,
             evaluation,
             directions: self.head.labels().iter().map(|label| label.embedding.clone()).collect(),
             background: self.running.background().to_vec(),
