@@ -35,7 +35,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "disk",
             "embedding",
             "encoder",
-            "memory",
             "preprocess",
             "prompts",
             "tokenizer",
