@@ -127,6 +127,12 @@ impl Tokenizer {
         self.vocabulary.token_to_id(token).map(i64::from)
     }
 
+    /// Tokens of the vocabulary, without those that were added to it.
+    #[must_use]
+    pub fn vocabulary_size(&self) -> usize {
+        self.vocabulary.get_vocab_size(false)
+    }
+
     /// The ids of one text.
     ///
     /// # Errors

@@ -27,6 +27,31 @@ struct Golden {
     score: Option<String>,
 }
 
+const FAMILIES: [&str; 22] = [
+    "chinese-clip",
+    "clip-vit",
+    "clip-vit-dynamo",
+    "clip-vit-external",
+    "clip-vit-fp16",
+    "clip-vit-joint",
+    "clip-vit-q4",
+    "clip-vit-quantized",
+    "clip-vit-uint8",
+    "dinov2",
+    "mobileclip-b",
+    "mobileclip-s2",
+    "mobileclip2-s0",
+    "openclip-vit",
+    "rn50",
+    "siglip",
+    "siglip-dynamo",
+    "siglip-fp16",
+    "siglip-q4",
+    "siglip-quantized",
+    "siglip2",
+    "tinyclip",
+];
+
 fn data() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/families")
 }
@@ -113,7 +138,8 @@ fn check(folder: &Path) {
 #[test]
 fn every_family_is_taken_in_and_computes_what_it_means() {
     let families = families();
-    assert!(!families.is_empty());
+    let names = families.iter().map(|folder| folder.file_name().unwrap().to_str().unwrap());
+    assert_eq!(names.collect::<Vec<_>>(), FAMILIES);
     for folder in families {
         check(&folder);
     }

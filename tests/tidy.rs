@@ -38,7 +38,6 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "disk",
             "embedding",
             "encoder",
-            "memory",
             "preprocess",
             "prompts",
             "tokenizer",

@@ -3,34 +3,47 @@
 use std::path::Path;
 
 use super::ImportError;
+use super::open_clip;
 use super::processor;
-use super::settings::Settings;
+use super::settings::{Said, Settings};
 use crate::classify::ScoreKind;
-use crate::preprocess::{Crop, Filter, Options, ResizeRule};
+use crate::preprocess::Options;
 use crate::tokenizer::Cleaning;
 
-/// Mean and deviation of CLIP's training pictures, `OpenCLIP`'s default (its `constants.py`).
-const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
-const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
-
-const CLIP_TEMPLATES: &[&str] =
+pub(super) const CLIP_TEMPLATES: &[&str] =
     &["a photo of a {}", "a picture of a {}", "a close-up photo of a {}", "{}"];
 
 /// What is known of a model before its graphs are read.
 #[derive(Clone, Debug)]
 pub(super) struct Facts {
+    /// What it is by its files, such as "`model_type` clip".
+    pub(super) kind: String,
     pub(super) family: Family,
     pub(super) preprocess: Options,
     pub(super) score: ScoreKind,
-    pub(super) embedding_dim: Option<usize>,
+    /// Values of an embedding, where the settings say it.
+    pub(super) embedding_dim: Option<Said>,
+    /// The same of an image tower's projection, where it may have one.
+    pub(super) projection_dim: Option<Said>,
     /// Most tokens of a text, where the settings say it.
-    pub(super) context_length: Option<usize>,
-    pub(super) cleaning: Cleaning,
-    /// The token that fills up, where the tokenizer's files don't say it.
-    pub(super) pad_id: Option<i64>,
+    pub(super) context_length: Option<Said>,
+    pub(super) vocab_size: Option<Said>,
+    pub(super) words: Wording,
     pub(super) templates: &'static [&'static str],
     /// Scale and bias of the logits, where the settings hold the trained ones.
     pub(super) logits: (Option<f32>, Option<f32>),
+}
+
+/// What is done with texts that `tokenizer.json` may not say.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wording {
+    pub(super) cleaning: Cleaning,
+    /// Whether capital letters are as small ones, where the settings say it.
+    pub(super) is_lower_case: Option<bool>,
+    /// The token that fills up, where the tokenizer's files don't say it.
+    pub(super) pad_id: Option<i64>,
+    /// Least number of tokens that are put around every text.
+    pub(super) ends: usize,
 }
 
 /// How a model's outputs are named and pooled.
@@ -42,6 +55,50 @@ pub(super) enum Family {
     Pooled,
     /// An image tower alone.
     Features,
+    /// An image tower alone, whose first token stands for the picture.
+    ClassToken,
+}
+
+/// A `model_type` of transformers.
+struct Known {
+    model_type: &'static str,
+    family: Family,
+    /// Its image processor, where `preprocessor_config.json` names none.
+    processor: Option<&'static str>,
+    /// Whether its towers read pictures of one size alone.
+    has_one_size: bool,
+}
+
+const fn known(
+    model_type: &'static str,
+    family: Family,
+    processor: Option<&'static str>,
+    has_one_size: bool,
+) -> Known {
+    Known { model_type, family, processor, has_one_size }
+}
+
+const KNOWN: [Known; 14] = [
+    known("clip", Family::Projected, Some("CLIP"), true),
+    known("chinese_clip", Family::Projected, Some("ChineseCLIP"), true),
+    known("jina_clip", Family::Projected, None, false),
+    known("mobileclip", Family::Projected, None, false),
+    known("metaclip_2", Family::Projected, Some("CLIP"), true),
+    known("siglip", Family::Pooled, Some("Siglip"), true),
+    known("siglip2", Family::Pooled, None, true),
+    known("clip_vision_model", Family::Features, Some("CLIP"), true),
+    known("siglip_vision_model", Family::Features, Some("Siglip"), true),
+    known("dinov2", Family::ClassToken, Some("Bit"), false),
+    known("dinov2_with_registers", Family::ClassToken, Some("Bit"), false),
+    known("dinov3_vit", Family::ClassToken, Some("DINOv3ViT"), false),
+    known("vit", Family::ClassToken, Some("ViT"), true),
+    known("deit", Family::ClassToken, Some("DeiT"), true),
+];
+
+impl Family {
+    pub(super) fn has_words(self) -> bool {
+        matches!(self, Self::Projected | Self::Pooled)
+    }
 }
 
 impl Facts {
@@ -58,7 +115,7 @@ impl Facts {
             return Self::of_transformers(&config, &processor, tokenizer.as_ref());
         }
         match Settings::read(&folder.join("open_clip_config.json"))? {
-            Some(config) => Self::of_open_clip(&config),
+            Some(config) => open_clip::facts(&config),
             None => Err(ImportError::File {
                 path: folder.join("config.json"),
                 reason:
@@ -74,53 +131,57 @@ impl Facts {
         processor: &Settings,
         tokenizer: Option<&Settings>,
     ) -> Result<Self, ImportError> {
-        let model_type = config.text("model_type").unwrap_or_default();
-        let family = match model_type {
-            "clip" | "chinese_clip" | "jina_clip" | "mobileclip" | "metaclip_2" => {
-                Family::Projected
-            }
-            "siglip" | "siglip2" => Family::Pooled,
-            "clip_vision_model"
-            | "siglip_vision_model"
-            | "dinov2"
-            | "dinov2_with_registers"
-            | "dinov3_vit"
-            | "vit"
-            | "deit" => Family::Features,
-            other => {
-                let reason = format!(
-                    "is {other}: known are clip, chinese_clip, jina_clip, siglip, siglip2 (of one size), and dinov2, vit, deit \
-                     for features"
-                );
-                return Err(config.wrong("model_type", &reason));
-            }
-        };
-        if processor.has("max_num_patches") {
-            let reason = "is set: towers that take pictures of any shape in patches are not known";
-            return Err(processor.wrong("max_num_patches", reason));
+        let model_type = config.text("model_type")?.unwrap_or_default();
+        let known = KNOWN.iter().find(|known| known.model_type == model_type).ok_or_else(|| {
+            let types = KNOWN.map(|known| known.model_type).join(", ");
+            config.wrong("model_type", &format!("is {model_type}: known are {types}"))
+        })?;
+        let family = known.family;
+        let (text, vision) = (config.part("text_config")?, config.part("vision_config")?);
+        let preprocess = processor::options(processor, known.processor)?;
+        let pictures = if family.has_words() { &vision } else { config };
+        if known.has_one_size
+            && let Some(size) = pictures.square("image_size")?
+            && size != preprocess.image_size as usize
+        {
+            let edge = preprocess.image_size;
+            let reason =
+                format!("is {size}, but preprocessor_config.json makes pictures of {edge}");
+            return Err(pictures.wrong("image_size", &reason));
         }
-        let class = tokenizer.and_then(|of| of.text("tokenizer_class")).unwrap_or_default();
-        let text = config.part("text_config");
-        let (vision, hidden) = (config.part("vision_config"), config.size("hidden_size")?);
-        let embedding_dim = match family {
-            Family::Projected => config.size("projection_dim")?,
-            Family::Pooled => vision.size("hidden_size")?,
-            Family::Features => hidden,
-        };
-        let is_pooled = family == Family::Pooled;
+        let class = tokenizer.map_or(Ok(None), |of| of.text("tokenizer_class"))?;
+        let is_gemma = class.is_some_and(|class| class.starts_with("Gemma"));
+        let is_clip = model_type == "clip";
         Ok(Self {
+            kind: format!("model_type {model_type}"),
             family,
-            preprocess: processor::options(processor)?,
-            score: if is_pooled { ScoreKind::Sigmoid } else { ScoreKind::Softmax },
-            embedding_dim,
-            context_length: text.size("max_position_embeddings")?,
-            cleaning: match family {
-                Family::Projected if model_type == "clip" => Cleaning::Clip,
-                // `SigLIP` 2 was trained on texts in lower case, which Gemma's tokenizer does not make.
-                Family::Pooled if class.starts_with("Gemma") => Cleaning::Lower,
-                _ => Cleaning::None,
+            preprocess,
+            score: match family {
+                Family::Pooled => ScoreKind::Sigmoid,
+                _ => ScoreKind::Softmax,
             },
-            pad_id: None,
+            embedding_dim: match family {
+                Family::Projected => config.said("projection_dim")?,
+                Family::Pooled => vision.said("hidden_size")?,
+                Family::Features | Family::ClassToken => config.said("hidden_size")?,
+            },
+            projection_dim: config.said("projection_dim")?,
+            context_length: text.said("max_position_embeddings")?,
+            vocab_size: text.said("vocab_size")?,
+            words: Wording {
+                cleaning: match family {
+                    Family::Projected if is_clip => Cleaning::Clip,
+                    // `SigLIP` 2 was trained on texts in lower case, which Gemma's tokenizer does not make.
+                    Family::Pooled if is_gemma => Cleaning::Lower,
+                    _ => Cleaning::None,
+                },
+                is_lower_case: match tokenizer {
+                    Some(of) if of.has("do_lower_case") => Some(of.flag("do_lower_case", true)?),
+                    _ => None,
+                },
+                pad_id: None,
+                ends: if is_clip || model_type == "chinese_clip" { 2 } else { 1 },
+            },
             templates: match model_type {
                 "siglip" | "siglip2" => &["This is a photo of {}."],
                 "chinese_clip" => &["{}的图片", "一张{}的照片", "{}"],
@@ -130,81 +191,23 @@ impl Facts {
         })
     }
 
-    fn of_open_clip(config: &Settings) -> Result<Self, ImportError> {
-        let model = config.part("model_cfg");
-        let (vision, text) = (model.part("vision_cfg"), model.part("text_cfg"));
-        let is_sigmoid = model.has("init_logit_bias");
-        let tokenizer = text.part("tokenizer_kwargs");
-        Ok(Self {
-            family: Family::Projected,
-            preprocess: open_clip_pictures(config, &vision)?,
-            score: if is_sigmoid { ScoreKind::Sigmoid } else { ScoreKind::Softmax },
-            embedding_dim: model.size("embed_dim")?,
-            context_length: text.size("context_length")?.or(Some(77)),
-            cleaning: match tokenizer.text("clean") {
-                Some("canonicalize") => Cleaning::Canonical,
-                Some("lower" | "whitespace") | None => Cleaning::Clip,
-                Some(other) => {
-                    let reason =
-                        format!("is {other}: known are canonicalize, lower and whitespace");
-                    return Err(tokenizer.wrong("clean", &reason));
-                }
-            },
-            // `OpenCLIP`'s own tokenizer fills up with zeros, others with what their files say.
-            pad_id: (!text.has("hf_tokenizer_name")).then_some(0),
-            templates: if is_sigmoid { &["a photo of {}"] } else { CLIP_TEMPLATES },
-            logits: logits(config)?,
-        })
+    /// Values of an output, as the settings say it.
+    pub(super) fn dim_of(&self, output: &str) -> Option<&Said> {
+        match self.family {
+            Family::Features if output == "image_embeds" => self.projection_dim.as_ref(),
+            _ => self.embedding_dim.as_ref(),
+        }
     }
 }
 
 /// Keys of ours, which `models/export.py` writes: the trained scale and bias, since the files of transformers
 /// hold but what training began with.
-fn logits(config: &Settings) -> Result<(Option<f32>, Option<f32>), ImportError> {
+pub(super) fn logits(config: &Settings) -> Result<(Option<f32>, Option<f32>), ImportError> {
     let [scale, bias] = [config.number("logit_scale")?, config.number("logit_bias")?];
+    let is_scale = |scale: f64| scale > 0.0 && (scale as f32).is_finite();
+    if let Some(scale) = scale.filter(|scale| !is_scale(*scale)) {
+        let reason = format!("is {scale}, which is no scale: see --logit-scale");
+        return Err(config.wrong("logit_scale", &reason));
+    }
     Ok((scale.map(|scale| scale as f32), bias.map(|bias| bias as f32)))
-}
-
-/// `preprocess_cfg`, whose defaults are `OpenCLIP`'s (`PreprocessCfg` in its `transform.py`).
-fn open_clip_pictures(config: &Settings, vision: &Settings) -> Result<Options, ImportError> {
-    let settings = config.part("preprocess_cfg");
-    let image_size = match vision.value("image_size").as_array().map(Vec::as_slice) {
-        Some([height, width]) if height == width => height.as_u64().map(|size| size as usize),
-        Some(_) => None,
-        None => vision.size("image_size")?.or(Some(224)),
-    };
-    let edge = image_size.and_then(|size| u32::try_from(size).ok());
-    let edge = edge.ok_or_else(|| vision.wrong("image_size", "is no square"))?;
-    let resize = match settings.text("resize_mode") {
-        None | Some("shortest") => ResizeRule::ShortestEdge,
-        Some("squash") => ResizeRule::Squash,
-        Some("longest") if settings.size("fill_color")?.unwrap_or(0) == 0 => {
-            ResizeRule::LongestEdgePad
-        }
-        Some("longest") => return Err(settings.wrong("fill_color", "is not black")),
-        Some(other) => {
-            let reason = format!("is {other}: known are shortest, longest and squash");
-            return Err(settings.wrong("resize_mode", &reason));
-        }
-    };
-    let filter = match settings.text("interpolation") {
-        None | Some("bicubic" | "random") => Filter::Bicubic,
-        Some("bilinear") => Filter::Bilinear,
-        Some(other) => {
-            let reason = format!("is {other}: known are bicubic and bilinear");
-            return Err(settings.wrong("interpolation", &reason));
-        }
-    };
-    let channels = |field, default| -> Result<[f32; 3], ImportError> {
-        Ok(settings.channels(field)?.unwrap_or(default).map(|value| value as f32))
-    };
-    Ok(Options {
-        image_size: edge,
-        resize_edge: edge,
-        resize,
-        crop: Crop::Round,
-        filter,
-        mean: channels("mean", CLIP_MEAN)?,
-        std: channels("std", CLIP_STD)?,
-    })
 }

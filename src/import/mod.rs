@@ -2,22 +2,25 @@
 //! or of `OpenCLIP` becomes a bundle. Everything that the folder's files say is honoured, or refused
 //! with the reason; nothing is assumed.
 
+mod card;
 mod facts;
 mod logits;
+mod open_clip;
 mod processor;
 mod settings;
+mod tokens;
 mod towers;
 mod variant;
 mod words;
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
 use crate::bundle::{FileDigest, Manifest, Provenance, ProvenanceFile, Text};
-use crate::classify::Scoring;
-use crate::digest::sha256;
+use crate::digest::{sha256, sha256_of};
 use crate::disk;
 use crate::encoder::{Compute, EncoderError, OnnxError};
 use crate::prompts::{Template, TemplateError};
@@ -26,6 +29,10 @@ use facts::Facts;
 use towers::{Tower, Towers};
 pub use variant::{Graphs, Selection, Variant, select};
 use words::Words;
+
+/// Mean and deviation of CLIP's training pictures, the default of transformers and of `OpenCLIP` (its `constants.py`).
+const CLIP_MEAN: [f64; 3] = [0.481_454_66, 0.457_827_5, 0.408_210_73];
+const CLIP_STD: [f64; 3] = [0.268_629_54, 0.261_302_58, 0.275_777_11];
 
 /// What is known of a model from elsewhere, or wished.
 #[derive(Clone, Debug, Default)]
@@ -44,15 +51,6 @@ pub struct Options {
     pub templates: Vec<String>,
     /// Where the folder comes from, such as `Xenova/clip-vit-base-patch32`, and its commit.
     pub repository: Option<(String, String)>,
-}
-
-/// One of a model's towers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// Of pictures.
-    Vision,
-    /// Of words.
-    Text,
 }
 
 /// Why a folder can't be taken in.
@@ -89,11 +87,11 @@ pub enum ImportError {
         /// Why.
         source: TokenizerError,
     },
-    /// A tower doesn't load or run.
-    #[error("the {side:?} tower")]
+    /// A text tower doesn't load or run.
+    #[error("{}", path.display())]
     Tower {
-        /// Which one.
-        side: Side,
+        /// The file that holds it.
+        path: PathBuf,
         /// Why.
         source: EncoderError,
     },
@@ -106,6 +104,18 @@ pub enum ImportError {
          towers in one model.onnx, or give --logit-scale (CLIP's is 100, Radford et al. 2021, section 2.5)"
     )]
     NoLogitScale,
+    /// Nothing says what is added to the logits, without which sigmoid scores mean nothing.
+    #[error(
+        "none of the files holds the trained logit bias, without which sigmoid scores mean nothing: take a variant with \
+         both towers in one model.onnx, or give --logit-bias (the model's card or checkpoint has it)"
+    )]
+    NoLogitBias,
+    /// The logit scale is no scale.
+    #[error("the logit scale is {0}: it must be above 0, see --logit-scale")]
+    LogitScale(f32),
+    /// The logit bias is no number.
+    #[error("the logit bias is {0}, see --logit-bias")]
+    LogitBias(f32),
 }
 
 /// Makes a bundle's files of a folder, and puts them into another one, which is there and empty.
@@ -125,10 +135,9 @@ pub fn import(
         other => other,
     })?;
     let facts = Facts::read(folder)?;
-    let towers = Towers::read(folder, &selection.graphs, facts.family)?;
+    let towers = Towers::read(folder, &selection.graphs, &facts)?;
     let embedding_dim = embedding_dim(folder, &facts, &towers)?;
-    let scoring =
-        Scoring { kind: facts.score, ..logits::scoring(folder, &facts, options, &towers)? };
+    let (scoring, checkpoint) = logits::scoring(folder, &facts, options, &towers)?;
     let text = match &towers.text {
         None => None,
         Some(tower) => {
@@ -136,9 +145,11 @@ pub fn import(
             Some(text(bundle, &words, tower, &facts, &options.templates)?)
         }
     };
-    let manifest = Manifest {
+    let data = towers.data.iter().filter_map(|path| path.strip_prefix(folder).ok());
+    let opened = data.map(slashed).chain(checkpoint.map(str::to_owned));
+    Ok(Manifest {
         name: name(folder, options),
-        licence: licence(folder, options),
+        licence: licence(folder, options)?,
         source: options.repository.as_ref().map_or_else(
             || format!("the folder {}", folder_name(folder)),
             |(repository, revision)| format!("https://huggingface.co/{repository} at {revision}"),
@@ -149,9 +160,8 @@ pub fn import(
         vision: write(bundle, "vision.onnx", &towers.vision.onnx)?,
         text,
         golden: None,
-        provenance: Some(provenance(folder, options, selection)?),
-    };
-    Ok(manifest)
+        provenance: Some(provenance(folder, options, selection, opened)?),
+    })
 }
 
 fn text(
@@ -178,6 +188,7 @@ fn text(
 /// What the graphs say, or the settings where the graphs say nothing.
 fn embedding_dim(folder: &Path, facts: &Facts, towers: &Towers) -> Result<usize, ImportError> {
     let path = || folder.join("config.json");
+    let said = facts.dim_of(&towers.vision.output).map(|said| said.value);
     let of_text = towers.text.as_ref().and_then(|text| text.embedding_dim);
     match (towers.vision.embedding_dim, of_text) {
         (Some(vision), Some(text)) if vision != text => Err(ImportError::File {
@@ -186,14 +197,11 @@ fn embedding_dim(folder: &Path, facts: &Facts, towers: &Towers) -> Result<usize,
                 "pictures have embeddings of {vision} values, texts of {text}: they can't be compared"
             ),
         }),
-        (vision, text) => {
-            vision.or(text).or(facts.embedding_dim).ok_or_else(|| ImportError::File {
-                path: path(),
-                reason:
-                    "neither the graphs nor projection_dim say how many values an embedding has"
-                        .into(),
-            })
-        }
+        (vision, text) => vision.or(text).or(said).ok_or_else(|| ImportError::File {
+            path: path(),
+            reason: "neither the graphs nor projection_dim say how many values an embedding has"
+                .into(),
+        }),
     }
 }
 
@@ -201,15 +209,32 @@ fn embedding_dim(folder: &Path, facts: &Facts, towers: &Towers) -> Result<usize,
 fn files(folder: &Path) -> Result<Vec<String>, ImportError> {
     let mut files = Vec::new();
     for entry in WalkDir::new(folder).max_depth(2).follow_links(true).sort_by_file_name() {
-        let entry = entry.map_err(|error| ImportError::Io {
-            path: error.path().unwrap_or(folder).into(),
-            source: error.into(),
-        })?;
+        let entry = entry.map_err(|error| unread(folder, error))?;
         if let (true, Ok(path)) = (entry.file_type().is_file(), entry.path().strip_prefix(folder)) {
-            files.push(path.to_string_lossy().replace('\\', "/"));
+            files.push(slashed(path));
         }
     }
     Ok(files)
+}
+
+/// Why a file of the folder can't be looked at; a link of the hub's cache may have lost its file.
+fn unread(folder: &Path, error: walkdir::Error) -> ImportError {
+    let path = error.path().unwrap_or(folder).to_owned();
+    match path.read_link() {
+        Ok(target) if !path.exists() => {
+            let target = target.display();
+            let reason = format!(
+                "it is a link to {target}, which is gone: download it again, or remove the link"
+            );
+            ImportError::File { path, reason }
+        }
+        _ => ImportError::Io { path, source: error.into() },
+    }
+}
+
+fn slashed(path: &Path) -> String {
+    let parts: Vec<_> = path.components().map(|part| part.as_os_str().to_string_lossy()).collect();
+    parts.join("/")
 }
 
 fn write(bundle: &Path, file: &str, bytes: &[u8]) -> Result<FileDigest, ImportError> {
@@ -231,31 +256,33 @@ fn name(folder: &Path, options: &Options) -> String {
     options.name.clone().or_else(of_repository).unwrap_or_else(|| folder_name(folder))
 }
 
-/// As asked for, or as the head of README.md says: `license: mit`.
-fn licence(folder: &Path, options: &Options) -> String {
-    let of_card = || {
-        let card = std::fs::read_to_string(folder.join("README.md")).ok()?;
-        let head = card.strip_prefix("---\n")?.split("\n---").next()?;
-        let line = head.lines().find_map(|line| line.strip_prefix("license:"))?;
-        Some(line.trim().trim_matches(['"', '\'']).to_owned()).filter(|licence| !licence.is_empty())
-    };
+/// As asked for, or as the model's card says.
+fn licence(folder: &Path, options: &Options) -> Result<String, ImportError> {
+    if let Some(licence) = &options.licence {
+        return Ok(licence.clone());
+    }
     let unknown = || "unknown: ask those who made the weights".to_owned();
-    options.licence.clone().or_else(of_card).unwrap_or_else(unknown)
+    Ok(card::licence(folder)?.unwrap_or_else(unknown))
 }
 
+/// Digests of all files that were opened.
 fn provenance(
     folder: &Path,
     options: &Options,
     selection: Selection,
+    opened: impl Iterator<Item = String>,
 ) -> Result<Provenance, ImportError> {
     let (repository, revision) =
         options.repository.clone().unwrap_or_else(|| (folder_name(folder), String::new()));
+    let mut paths: Vec<String> = selection.wanted.into_iter().chain(opened).collect();
+    paths.sort();
+    paths.dedup();
     let mut files = Vec::new();
-    for path in selection.wanted {
+    for path in paths {
         let whole = folder.join(&path);
-        let bytes = std::fs::read(&whole)
-            .map_err(|source| ImportError::Io { path: whole.clone(), source })?;
-        files.push(ProvenanceFile { path, sha256: sha256(&bytes) });
+        let sha256 = File::open(&whole).and_then(sha256_of);
+        let sha256 = sha256.map_err(|source| ImportError::Io { path: whole, source })?;
+        files.push(ProvenanceFile { path, sha256 });
     }
     Ok(Provenance { repository, revision, graphs: selection.reason, files })
 }

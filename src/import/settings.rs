@@ -1,5 +1,7 @@
 //! A JSON file of settings, whose errors name the file and the field.
 
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -18,22 +20,30 @@ pub(super) struct Settings {
     value: Value,
 }
 
+/// A size that a file says.
+#[derive(Clone, Debug)]
+pub(super) struct Said {
+    pub(super) value: usize,
+    settings: Settings,
+    field: &'static str,
+}
+
 impl Settings {
     /// Reads a file; none where there is no such file.
     pub(super) fn read(path: &Path) -> Result<Option<Self>, ImportError> {
-        let io = |source| ImportError::Io { path: path.into(), source };
-        let bytes = match std::fs::metadata(path) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(io(error)),
-            Ok(metadata) if metadata.len() > BYTES_MAX => {
-                let reason = format!("it has more than {BYTES_MAX} bytes");
-                return Err(ImportError::File { path: path.into(), reason });
-            }
-            Ok(_) => std::fs::read(path).map_err(io)?,
-        };
-        let value = serde_json::from_slice(&bytes)
+        let Some(bytes) = bytes(path, BYTES_MAX)? else { return Ok(None) };
+        let value: Value = serde_json::from_slice(&bytes)
             .map_err(|error| ImportError::File { path: path.into(), reason: error.to_string() })?;
-        Ok(Some(Self { path: path.into(), within: String::new(), value }))
+        if !value.is_object() {
+            let reason = "it holds no JSON object".into();
+            return Err(ImportError::File { path: path.into(), reason });
+        }
+        Ok(Some(Self::of(path, value)))
+    }
+
+    /// What was read of a file elsewhere.
+    pub(super) fn of(path: &Path, value: Value) -> Self {
+        Self { path: path.into(), within: String::new(), value }
     }
 
     /// A file that must be there.
@@ -44,15 +54,23 @@ impl Settings {
 
     /// Whether a field is there and not null.
     pub(super) fn has(&self, field: &str) -> bool {
-        self.value.get(field).is_some_and(|value| !value.is_null())
+        !self.value(field).is_null()
+    }
+
+    /// The names of the fields.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &str> {
+        self.value.as_object().into_iter().flat_map(|fields| fields.keys().map(String::as_str))
     }
 
     /// An object within this one; empty where it is missing.
-    pub(super) fn part(&self, field: &str) -> Self {
-        Self {
-            path: self.path.clone(),
-            within: format!("{}{field}.", self.within),
-            value: self.value.get(field).cloned().unwrap_or(Value::Null),
+    pub(super) fn part(&self, field: &str) -> Result<Self, ImportError> {
+        match self.value(field) {
+            value @ (Value::Null | Value::Object(_)) => Ok(Self {
+                path: self.path.clone(),
+                within: format!("{}{field}.", self.within),
+                value: value.clone(),
+            }),
+            other => Err(self.wrong(field, &format!("is {other}, an object is meant"))),
         }
     }
 
@@ -61,8 +79,12 @@ impl Settings {
         self.value.get(field).unwrap_or(&Value::Null)
     }
 
-    pub(super) fn text(&self, field: &str) -> Option<&str> {
-        self.value(field).as_str()
+    pub(super) fn text(&self, field: &str) -> Result<Option<&str>, ImportError> {
+        match self.value(field) {
+            Value::Null => Ok(None),
+            Value::String(text) => Ok(Some(text)),
+            other => Err(self.wrong(field, &format!("is {other}, a text is meant"))),
+        }
     }
 
     pub(super) fn flag(&self, field: &str, default: bool) -> Result<bool, ImportError> {
@@ -84,6 +106,39 @@ impl Settings {
         }
     }
 
+    /// A size that remembers where it was said; not 0.
+    pub(super) fn said(&self, field: &'static str) -> Result<Option<Said>, ImportError> {
+        match self.size(field)? {
+            Some(0) => Err(self.wrong(field, "is 0")),
+            size => Ok(size.map(|value| Said { value, settings: self.clone(), field })),
+        }
+    }
+
+    /// The same, where the value is known if the file says nothing.
+    pub(super) fn said_or(&self, field: &'static str, usual: usize) -> Result<Said, ImportError> {
+        let usual = || Said { value: usual, settings: self.clone(), field };
+        Ok(self.said(field)?.unwrap_or_else(usual))
+    }
+
+    /// An edge: a number, `[height, width]` or `{"height": .., "width": ..}` with both the same.
+    pub(super) fn square(&self, field: &str) -> Result<Option<usize>, ImportError> {
+        let (height, width) = match self.value(field) {
+            Value::Array(edges) if edges.len() == 2 => (edges[0].as_u64(), edges[1].as_u64()),
+            Value::Object(edges) => {
+                let [height, width] = ["height", "width"].map(|edge| edges.get(edge));
+                (height.and_then(Value::as_u64), width.and_then(Value::as_u64))
+            }
+            _ => return self.size(field),
+        };
+        let edge = height.filter(|height| Some(*height) == width);
+        let edge = edge.and_then(|edge| usize::try_from(edge).ok());
+        let wrong = || {
+            let reason = format!("is {}, no square of whole numbers", self.value(field));
+            self.wrong(field, &reason)
+        };
+        edge.map(Some).ok_or_else(wrong)
+    }
+
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>, ImportError> {
         match self.value(field) {
             Value::Null => Ok(None),
@@ -96,17 +151,29 @@ impl Settings {
 
     /// Three numbers, one for each channel; one number is for all.
     pub(super) fn channels(&self, field: &str) -> Result<Option<[f64; 3]>, ImportError> {
-        let wrong =
-            |value: &Value| self.wrong(field, &format!("is {value}, three numbers are meant"));
-        match self.value(field) {
-            Value::Null => Ok(None),
+        let value = self.value(field);
+        let three = match value {
+            Value::Null => return Ok(None),
             Value::Array(values) => {
-                let numbers: Vec<f64> = values.iter().filter_map(Value::as_f64).collect();
-                let three = <[f64; 3]>::try_from(numbers);
-                three.map(Some).map_err(|_| wrong(self.value(field)))
+                let numbers: Option<Vec<f64>> = values.iter().map(Value::as_f64).collect();
+                numbers.and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
             }
-            value => value.as_f64().map(|one| Some([one; 3])).ok_or_else(|| wrong(value)),
-        }
+            value => value.as_f64().map(|one| [one; 3]),
+        };
+        let wrong = || self.wrong(field, &format!("is {value}, three numbers are meant"));
+        three.map(Some).ok_or_else(wrong)
+    }
+
+    /// A token: its text, or an object with the text and how it is found.
+    pub(super) fn token(&self, field: &str) -> Result<Option<&str>, ImportError> {
+        let value = self.value(field);
+        let text = match value {
+            Value::Null => return Ok(None),
+            Value::Object(token) => token.get("content").and_then(Value::as_str),
+            other => other.as_str(),
+        };
+        let wrong = || self.wrong(field, &format!("is {value}, a token is meant"));
+        text.map(Some).ok_or_else(wrong)
     }
 
     /// An error that names a field.
@@ -114,4 +181,30 @@ impl Settings {
         let reason = format!("{}{field} {what}", self.within);
         ImportError::File { path: self.path.clone(), reason }
     }
+}
+
+impl Said {
+    /// An error that names the field: it says one thing, another file another.
+    pub(super) fn but(&self, other: &str) -> ImportError {
+        self.settings.wrong(self.field, &format!("is {}, but {other}", self.value))
+    }
+}
+
+/// A file's bytes, so many at most; none where there is no such file.
+pub(super) fn bytes(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, ImportError> {
+    let io = |source| ImportError::Io { path: path.into(), source };
+    let wrong = |reason: String| ImportError::File { path: path.into(), reason };
+    match std::fs::metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io(error)),
+        // A pipe would be waited for.
+        Ok(metadata) if !metadata.is_file() => return Err(wrong("it is no file".into())),
+        Ok(_) => {}
+    }
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
+    if read.map_err(io)? as u64 > bytes_max {
+        return Err(wrong(format!("it has more than {bytes_max} bytes")));
+    }
+    Ok(Some(bytes))
 }

@@ -144,7 +144,11 @@ pub fn select(files: &[&str], variant: Option<Variant>) -> Result<Selection, Imp
             let there = names(&found);
             ImportError::Selection(format!("it holds no {variant} graphs; it holds {there}"))
         })?,
-        None => &found[0],
+        // A tower alone may be a part of what is there.
+        None => {
+            let is_whole = |(_, graphs): &&(_, Graphs)| !matches!(graphs, Graphs::Features(_));
+            found.iter().find(is_whole).unwrap_or(&found[0])
+        }
     };
     let (taken, graphs) = chosen;
     let why = match variant {
@@ -174,11 +178,7 @@ fn graphs(files: &[&str], variant: Variant) -> Option<Graphs> {
             None => Graphs::Features(vision),
         };
         let separate = there("vision_model").map(alone);
-        match (there("model"), separate) {
-            // What lies beside a file with both may be of an image tower alone.
-            (Some(joint), None | Some(Graphs::Separate { .. })) => Some(Graphs::Joint(joint)),
-            (_, separate) => separate,
-        }
+        there("model").map(Graphs::Joint).or(separate)
     })
 }
 
@@ -202,6 +202,15 @@ impl Graphs {
         match self {
             Self::Joint(file) | Self::Features(file) => vec![file],
             Self::Separate { vision, text } => vec![vision, text],
+        }
+    }
+
+    /// The file that holds the text tower, or should.
+    pub(super) fn text_file(&self) -> String {
+        match self {
+            Self::Separate { text, .. } => text.clone(),
+            Self::Joint(file) => file.replace("model", "text_model"),
+            Self::Features(vision) => vision.replace("vision_model", "text_model"),
         }
     }
 }
@@ -246,5 +255,9 @@ mod tests {
         assert!(select(&files[..2], None).unwrap_err().to_string().contains("models/export.py"));
         let features = select(&["vision_model.onnx"], None).unwrap();
         assert_eq!(features.graphs, Graphs::Features("vision_model.onnx".into()));
+        assert_eq!(features.graphs.text_file(), "text_model.onnx");
+        // Both towers in one variant are better than one of a better variant.
+        let partly = ["vision_model.onnx", "vision_model_q4.onnx", "text_model_q4.onnx"];
+        assert_eq!(select(&partly, None).unwrap().graphs.files(), &partly[1..]);
     }
 }

@@ -2,15 +2,13 @@
 
 use std::path::Path;
 
-use serde_json::Value;
-
+use super::ImportError;
 use super::facts::{Facts, Family};
-use super::settings::Settings;
+use super::tokens::TokenFiles;
 use super::towers::Tower;
-use super::{ImportError, Side};
 use crate::embedding::Embedding;
-use crate::encoder::{Compute, TextEncoder};
-use crate::tokenizer::{Options, Padding, Tokenizer};
+use crate::encoder::{Compute, EncoderError, TextEncoder};
+use crate::tokenizer::{Options, Padding, TokenIds, Tokenizer};
 
 /// A context length above it stands for "any".
 const CONTEXT_LENGTH_MAX: usize = 8192;
@@ -26,7 +24,7 @@ pub(super) struct Words {
 }
 
 impl Words {
-    /// Reads the files, and asks the tower whether it must be given padding.
+    /// Reads the files, and asks the tower whether it agrees with them and must be given padding.
     pub(super) fn read(
         folder: &Path,
         facts: &Facts,
@@ -34,40 +32,40 @@ impl Words {
         embedding_dim: usize,
         compute: &Compute,
     ) -> Result<Self, ImportError> {
-        let path = folder.join("tokenizer.json");
-        let vocabulary = std::fs::read(&path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => ImportError::File {
-                path: path.clone(),
-                reason: "it is missing: write it with transformers, \
-                         AutoTokenizer.from_pretrained(..).save_pretrained(..)"
-                    .into(),
-            },
-            _ => ImportError::Io { path: path.clone(), source },
-        })?;
+        let files = TokenFiles::read(folder)?;
         let fixed = tower.input.get(1).copied().flatten();
-        let context_length = context_length(folder, facts, fixed)?;
-        let unpadded = Options { context_length, padding: Padding::None, cleaning: facts.cleaning };
-        let failed = |source| ImportError::Tokenizer { path: path.clone(), source };
-        let tokenizer = Tokenizer::from_json(&vocabulary, unpadded).map_err(failed)?;
-        let pad_id = pad_id(folder, facts, &tokenizer);
+        let context_length = context_length(&files, facts, tower, fixed)?;
+        let cleaning = facts.words.cleaning;
+        let unpadded = Options { context_length, padding: Padding::None, cleaning };
+        let load = |options| {
+            Tokenizer::from_json(&files.vocabulary, options).map_err(|source| files.failed(source))
+        };
+        let encode = |tokenizer: &Tokenizer, text: &str| {
+            tokenizer.encode(text).map_err(|source| files.failed(source))
+        };
+        let tokenizer = load(unpadded)?;
+        files.check(&tokenizer, facts.words, |tokenizer, text| {
+            encode(tokenizer, text).map(|ids| ids.ids().to_vec())
+        })?;
+        let pad_id = facts.words.pad_id.map_or_else(|| files.pad_id(&tokenizer), Ok);
         let with = |id| Options { padding: Padding::To { id, to: context_length }, ..unpadded };
+
+        let failed = |source| ImportError::Tower { path: tower.path.clone(), source };
+        let encoder = TextEncoder::load(&tower.onnx, context_length, embedding_dim, compute);
+        let encoder = encoder.map_err(failed)?;
+        check_vocabulary(&tokenizer, facts, tower, &encoder, context_length)?;
         let needs_padding = if fixed.is_some() {
             true
         } else if tower.is_masked && facts.family != Family::Pooled {
             false
         } else {
             // Any token will do to see whether the tower looks at what comes after the end.
-            let options = with(*pad_id.as_ref().unwrap_or(&0));
-            let long = Tokenizer::from_json(&vocabulary, options).map_err(failed)?;
-            let texts = [tokenizer.encode(SHORT), long.encode(SHORT)];
-            let [short, long] = texts.map(|text| text.map_err(failed));
-            let texts = [short?, long?];
-            let encoder = TextEncoder::load(&tower.onnx, context_length, embedding_dim, compute);
-            let rows = encoder.and_then(|encoder| encoder.encode(&texts));
-            !is_same(&rows.map_err(|source| ImportError::Tower { side: Side::Text, source })?)
+            let long = load(with(*pad_id.as_ref().unwrap_or(&0)))?;
+            let texts = [encode(&tokenizer, SHORT)?, encode(&long, SHORT)?];
+            !is_same(&encoder.encode(&texts).map_err(failed)?)
         };
         let options = if needs_padding { with(pad_id?) } else { unpadded };
-        Ok(Self { vocabulary, options })
+        Ok(Self { vocabulary: files.vocabulary, options })
     }
 }
 
@@ -77,48 +75,50 @@ fn is_same(rows: &[Embedding]) -> bool {
 
 /// The least of what the settings, the tokenizer and the graph allow.
 fn context_length(
-    folder: &Path,
+    files: &TokenFiles,
     facts: &Facts,
+    tower: &Tower,
     fixed: Option<usize>,
 ) -> Result<usize, ImportError> {
-    if let Some(fixed) = fixed {
-        return Ok(fixed);
+    let range = 2..=CONTEXT_LENGTH_MAX;
+    let longest = files.longest(CONTEXT_LENGTH_MAX)?;
+    if let (Some(fixed), Some(said)) = (fixed, &facts.context_length)
+        && fixed > said.value
+    {
+        let path = tower.path.display();
+        return Err(said.but(&format!("{path} reads texts of {fixed} tokens")));
     }
-    let path = folder.join("tokenizer_config.json");
-    // "Any" is written as 1e30.
-    let longest = Settings::read(&path)?.and_then(|of| of.value("model_max_length").as_u64());
-    let longest = longest.and_then(|longest| usize::try_from(longest).ok());
-    let known = [longest, facts.context_length].into_iter().flatten();
-    let least = known.min().filter(|length| (2..=CONTEXT_LENGTH_MAX).contains(length));
-    least.ok_or(ImportError::File {
-        path,
-        reason: "neither model_max_length here nor max_position_embeddings in config.json says \
-                 how long texts may be"
-            .into(),
+    let known = [longest, facts.context_length.as_ref().map(|said| said.value)];
+    let length = fixed.or(known.into_iter().flatten().min());
+    length.filter(|length| range.contains(length)).ok_or_else(|| ImportError::File {
+        path: files.path.with_file_name("tokenizer_config.json"),
+        reason: format!(
+            "neither model_max_length here nor max_position_embeddings in config.json nor the graph has texts of 2 to \
+             {CONTEXT_LENGTH_MAX} tokens"
+        ),
     })
 }
 
-/// The token that fills up: by the tokenizer's settings, or by `tokenizer.json` itself.
-fn pad_id(folder: &Path, facts: &Facts, tokenizer: &Tokenizer) -> Result<i64, ImportError> {
-    if let Some(id) = facts.pad_id {
-        return Ok(id);
+/// The tokenizer, the settings and the graph mean one vocabulary.
+fn check_vocabulary(
+    tokenizer: &Tokenizer,
+    facts: &Facts,
+    tower: &Tower,
+    encoder: &TextEncoder,
+    context_length: usize,
+) -> Result<(), ImportError> {
+    let Some(said) = &facts.vocab_size else { return Ok(()) };
+    let tokens = tokenizer.vocabulary_size();
+    if tokens > said.value {
+        return Err(said.but(&format!("tokenizer.json has {tokens} tokens")));
     }
-    for file in ["tokenizer_config.json", "special_tokens_map.json"] {
-        let Some(settings) = Settings::read(&folder.join(file))? else { continue };
-        let token = match settings.value("pad_token") {
-            Value::Null => continue,
-            Value::String(token) => token.as_str(),
-            token => token.get("content").and_then(Value::as_str).unwrap_or_default(),
-        };
-        let id = tokenizer.token_id(token);
-        let reason =
-            || settings.wrong("pad_token", &format!("is {token}, which tokenizer.json lacks"));
-        return id.ok_or_else(reason);
+    let last = i64::try_from(said.value - 1).unwrap_or(i64::MAX);
+    match encoder.encode(&[TokenIds::new(vec![last; context_length])]) {
+        Err(EncoderError::Shape { .. } | EncoderError::Run { .. }) => {
+            let path = tower.path.display();
+            Err(said.but(&format!("{path} can't be given token {last}")))
+        }
+        Err(source) => Err(ImportError::Tower { path: tower.path.clone(), source }),
+        Ok(_) => Ok(()),
     }
-    let padding = Settings::required(&folder.join("tokenizer.json"))?.part("padding");
-    let id = padding.size("pad_id")?.and_then(|id| i64::try_from(id).ok());
-    id.ok_or_else(|| ImportError::File {
-        path: folder.join("tokenizer_config.json"),
-        reason: "pad_token is missing, and this text tower needs padding".into(),
-    })
 }
