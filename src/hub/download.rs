@@ -55,14 +55,15 @@ pub(super) fn download(
 ) -> Result<String, HubError> {
     let mut part = Part::open(part)?;
     watch(Event::File { path: wanted.path, bytes: wanted.bytes, at: part.at });
+    let progress = least_bytes(patience.stall).min(CHUNK as u64);
     let (mut tries, mut furthest, mut wrong) = (Tries::new(patience), part.at, 0);
     loop {
         let end = match attempt(http, wanted, &mut part, watch) {
             Ok(End::Whole) => part.finish(wanted)?,
             Ok(End::Wrong(error)) => Err(error),
             Err(stop) => {
-                // What comes too slowly gets nowhere.
-                if part.at >= furthest.saturating_add(least_bytes(patience.stall)) {
+                // What comes too slowly gets nowhere; a line that breaks often may get on.
+                if part.at >= furthest.saturating_add(progress) {
                     furthest = part.at;
                     tries.forget();
                 }

@@ -87,7 +87,7 @@ impl Http {
         // What the hub says of a file that it keeps elsewhere.
         let (mut linked_digest, mut linked_bytes) = (None, None);
         for _ in 0..=REDIRECTS_MAX {
-            let is_hub = origin(&at) == hub;
+            let is_hub = hub.is_some() && origin(&at) == hub;
             let answer = self.request(&at, ask, is_hub)?;
             let status = answer.status().as_u16();
             let text =

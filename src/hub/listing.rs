@@ -196,7 +196,7 @@ impl Card {
             // base_model:finetune:owner/name stands beside base_model:owner/name.
             of_prefix.filter(|rest| !rest.contains(':')).collect()
         };
-        let first = |all: Vec<&str>| all.first().map(|text| (*text).to_owned());
+        let first = |all: Vec<&str>| all.first().map(|text| shown(text));
         let text = |given: Option<&Texts>| first(texts(given));
         Self {
             // Each of several licences can be the one that holds.
@@ -257,7 +257,7 @@ fn texts(given: Option<&Texts>) -> Vec<&str> {
 }
 
 /// The first of them that has texts.
-fn first_of<'a>(of: [Vec<&'a str>; 2]) -> Vec<&'a str> {
+fn first_of(of: [Vec<&str>; 2]) -> Vec<&str> {
     of.into_iter().find(|texts| !texts.is_empty()).unwrap_or_default()
 }
 
@@ -295,6 +295,18 @@ mod tests {
         let kept: Listing =
             serde_json::from_str(&serde_json::to_string(&listing).unwrap()).unwrap();
         assert_eq!(kept, listing);
+    }
+
+    #[test]
+    fn digests_are_read_as_servers_quote_them() {
+        let wanted = Some(FileDigest::GitBlob(COMMIT.into()));
+        for text in [COMMIT, &format!("\"{COMMIT}\""), &format!("W/\"{COMMIT}\"")] {
+            assert_eq!(FileDigest::parse(text), wanted, "{text}");
+        }
+        for bad in ["", "\"\"", "W/", "\"storage-1\"", "../../x", &"A".repeat(64), &"g".repeat(40)]
+        {
+            assert_eq!(FileDigest::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -281,7 +281,7 @@ fn a_token_is_sent_and_never_shown() {
     command.env("EDGECLIP_LOG", "trace,ureq_proto::util=trace,ureq::run=trace");
     let (out, err) = ended(&command.output().unwrap(), "model pull", 0);
     // Nor in the library's dump of the wire, line by line, nor what opens the storage.
-    for secret in ["hf_right", "hf_r", "Signature="] {
+    for secret in ["hf_right", "ureq_proto", "Signature="] {
         assert!(!err.contains(secret) && !out.contains(secret), "{secret}: {err}");
     }
     let (_, err) = ended(

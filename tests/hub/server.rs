@@ -410,8 +410,8 @@ fn write(
         return Ok(());
     }
     // As long as somebody reads it.
-    while is_endless && status == 200 {
-        stream.write_all(&[7; 1 << 16])?;
+    if is_endless && status == 200 {
+        return std::io::copy(&mut std::io::repeat(7), &mut stream).map(drop);
     }
     if drips && status == 200 {
         return drip(&mut stream);
