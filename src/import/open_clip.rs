@@ -74,12 +74,12 @@ fn pictures(config: &Settings, vision: &Settings) -> Result<Options, ImportError
     if let Some(mode) = settings.text("mode")?.filter(|mode| *mode != "RGB") {
         return Err(settings.wrong("mode", &format!("is {mode}: pictures are RGB here")));
     }
+    let fill = settings.channels("fill_color")?.unwrap_or_default();
+    let is_black = fill.iter().all(|value| value.abs() <= 0.0);
     let resize = match settings.text("resize_mode")? {
         None | Some("shortest") => ResizeRule::ShortestEdge,
         Some("squash") => ResizeRule::Squash,
-        Some("longest") if settings.channels("fill_color")?.unwrap_or_default() == [0.0; 3] => {
-            ResizeRule::LongestEdgePad
-        }
+        Some("longest") if is_black => ResizeRule::LongestEdgePad,
         Some("longest") => return Err(settings.wrong("fill_color", "is not black")),
         Some(other) => {
             let reason = format!("is {other}: known are shortest, longest and squash");

@@ -139,16 +139,15 @@ pub fn select(files: &[&str], variant: Option<Variant>) -> Result<Selection, Imp
                 .into(),
         ));
     }
-    let chosen = match variant {
-        Some(variant) => found.iter().find(|(of, _)| *of == variant).ok_or_else(|| {
+    let chosen = if let Some(variant) = variant {
+        found.iter().find(|(of, _)| *of == variant).ok_or_else(|| {
             let there = names(&found);
             ImportError::Selection(format!("it holds no {variant} graphs; it holds {there}"))
-        })?,
+        })?
+    } else {
         // A tower alone may be a part of what is there.
-        None => {
-            let is_whole = |(_, graphs): &&(_, Graphs)| !matches!(graphs, Graphs::Features(_));
-            found.iter().find(is_whole).unwrap_or(&found[0])
-        }
+        let is_whole = |(_, graphs): &&(_, Graphs)| !matches!(graphs, Graphs::Features(_));
+        found.iter().find(is_whole).unwrap_or(&found[0])
     };
     let (taken, graphs) = chosen;
     let why = match variant {
