@@ -87,6 +87,12 @@ pub enum ModelError {
         /// The folder.
         path: PathBuf,
     },
+    /// The folder that it is to be in is missing.
+    #[error("{}: its folder is not there", path.display())]
+    NoFolder {
+        /// Where the model was to be.
+        path: PathBuf,
+    },
     /// There is something else where the packed model is to be.
     #[error("{} is there and is no packed model: remove it, or name another file", path.display())]
     Occupied {

@@ -57,9 +57,8 @@ pub fn check_target(target: &Path, kernel: Option<&str>) -> Result<(), ModelErro
     } else if there {
         return Err(ModelError::Exists { path: target.into() });
     }
-    let parent = disk::folder_of(target);
-    if !parent.is_dir() {
-        return Err(BundleError::Io { path: parent, source: io::ErrorKind::NotFound.into() }.into());
+    if !disk::folder_of(target).is_dir() {
+        return Err(ModelError::NoFolder { path: target.into() });
     }
     Ok(())
 }

@@ -86,6 +86,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let taken = taken.map_err(|error| match error {
         ModelError::UnknownKernel { .. }
         | ModelError::Exists { .. }
+        | ModelError::NoFolder { .. }
         | ModelError::Occupied { .. }
         | ModelError::KernelOfFolder { .. } => Failure::Usage(error.into()),
         error => error.into(),

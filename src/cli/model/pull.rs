@@ -1,16 +1,16 @@
 //! `edgeclip model pull`: a model from a hub becomes one file to copy to a board.
 
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow};
 use clap::Args;
 use edgeclip::bundle::Bundle;
-use edgeclip::gemm::Layout;
 use edgeclip::hub::{
     Client, FetchedFile, Licence, Listing, Repository, Revision, Settings, Terms, known_export,
 };
 use edgeclip::import::{Selection, Variant, select};
-use edgeclip::pipeline::{self, ModelError, TakenIn};
+use edgeclip::pipeline::{self, TakenIn};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -80,7 +80,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let mut options = arguments.facts.options();
     let name = options.name.get_or_insert_with(|| arguments.repository.name().to_owned());
     let target = target(arguments, name)?;
-    check_free(arguments, &target)?;
     let mut settings = Settings::from_env().map_err(|error| Failure::Usage(error.into()))?;
     settings.offline |= arguments.offline;
     let client = Client::new(settings);
@@ -103,38 +102,24 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 /// Where the model goes, if it can: nothing is fetched that could not be put there.
 fn target(arguments: &Arguments, name: &str) -> Result<PathBuf, Failure> {
     let usage = |error: anyhow::Error| Failure::Usage(error);
-    if let Some(kernel) = &arguments.kernel
-        && Layout::of_kernel(kernel).is_none()
-    {
-        let (kernel, known) = (kernel.clone(), Layout::kernels().collect::<Vec<_>>().join(", "));
-        return Err(usage(ModelError::UnknownKernel { kernel, known }.into()));
-    }
-    let Some(out) = &arguments.out else {
+    let target = if let Some(out) = &arguments.out {
+        out.clone()
+    } else {
         let store = list::store()?;
-        let folder = store.folder();
-        let file = store.file(name).map_err(|error| usage(error.into()))?;
+        let (folder, file) = (store.folder(), store.file(name));
+        let file = file.map_err(|error| usage(error.into()))?;
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        check_writable(folder)?;
-        return Ok(file);
+        file
     };
-    let is_file = out.extension().is_some_and(|extension| extension == "eclip");
-    if !is_file && arguments.kernel.is_some() {
-        let words = "--for is for a packed model: name a file that ends in .eclip with --out";
-        return Err(usage(anyhow!(words)));
-    }
-    if !is_file && out.exists() {
-        return Err(usage(ModelError::Exists { path: out.clone() }.into()));
-    }
-    let parent = out.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    if !parent.is_dir() {
-        return Err(usage(anyhow!("{}: its folder is not there", out.display())));
-    }
-    check_writable(parent)?;
-    Ok(out.clone())
+    check_free(arguments, &target)?;
+    let fits = pipeline::check_target(&target, arguments.kernel.as_deref());
+    fits.map_err(|error| usage(error.into()))?;
+    check_writable(target.parent().unwrap_or(Path::new("")))?;
+    Ok(target)
 }
 
 fn check_writable(folder: &Path) -> Result<(), Failure> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let words = "nothing can be written there: name another place with --out or EDGECLIP_MODELS";
     tempfile::tempfile_in(folder).with_context(|| format!("{}: {words}", folder.display()))?;
     Ok(())
@@ -274,18 +259,12 @@ fn agree(licence: Option<&Licence>, yes: bool) -> Result<(), Failure> {
     confirm("The weights have a licence that restricts their use, or may do so.", yes)
 }
 
-fn report(
-    taken: &TakenIn,
-    listing: &Listing,
-    files: &[FetchedFile],
-    json: bool,
-) -> std::io::Result<()> {
+fn report(taken: &TakenIn, listing: &Listing, files: &[FetchedFile], json: bool) -> io::Result<()> {
     let TakenIn { path, manifest, digest, image_int8, text_int8 } = taken;
     warn_of_int8(taken);
     let path = path.display().to_string();
     if !json {
-        println!("{path}");
-        return Ok(());
+        return writeln!(io::stdout(), "{path}");
     }
     print_json(&Line {
         path,
