@@ -3,10 +3,10 @@
 use std::io::{self, Write};
 
 use clap::{Args, Subcommand};
-use edgeclip::config::REFERENCE;
+use edgeclip::config::{Board, REFERENCE};
 
 use super::run::ConfigArguments;
-use super::{Failure, Outcome, say};
+use super::{Failure, Outcome, boards, say};
 
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -22,6 +22,8 @@ enum Command {
     Show(ConfigArguments),
     /// Print every key with its meaning, unit and default
     Reference,
+    /// Print the boards that have a profile, or what is known of one
+    Boards(boards::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -37,8 +39,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
             let state =
                 state.map_or_else(|| "none".to_owned(), |state| state.display().to_string());
             writeln!(out, "# device: {}; state folder: {state}", config.options.device)?;
+            if let Some(Board { name, detected, about }) = config.board() {
+                let how = if *detected { ", detected" } else { "" };
+                writeln!(out, "# board: {name} ({}){how}", about.board)?;
+            }
             out.write_all(config.show().as_bytes())?;
         }
+        Command::Boards(arguments) => return boards::run(arguments),
         Command::Reference => io::stdout().lock().write_all(REFERENCE.as_bytes())?,
     }
     Ok(Outcome::Done)

@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use clap::Args;
-use edgeclip::doctor::{self, Finding, Level, Machine};
+use edgeclip::config::{AUTO, Board};
+use edgeclip::doctor::{self, Expected, Finding, Level, Machine};
 use serde::Serialize;
 
 use super::{Failure, Outcome, print_json, run};
@@ -44,8 +45,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
 /// A wrong configuration is a finding as well; the machine can be looked at without it.
 fn look(arguments: &run::Arguments) -> Vec<Finding> {
     let machine = Machine::here();
-    let mut findings = doctor::examine_machine(&machine);
-    match arguments.options().and_then(|options| Ok((options, arguments.labels()?))) {
+    let config = arguments.merged();
+    let named = config.as_ref().ok().and_then(|config| config.board().cloned());
+    let mut findings = match named.map_or_else(|| Board::load(AUTO), Ok) {
+        Ok(board) => doctor::examine_machine(&machine, &expected(&board)),
+        Err(error) => vec![Finding::problem("board", error.to_string(), "edgeclip config boards")],
+    };
+    match config.and_then(|config| Ok((config.options, arguments.labels()?))) {
         Ok((options, labels)) => {
             findings.push(Finding::ok("configuration", "right; edgeclip config show prints it"));
             findings.extend(doctor::examine(&options, &machine, labels.is_some()));
@@ -57,4 +63,14 @@ fn look(arguments: &run::Arguments) -> Vec<Finding> {
         )),
     }
     findings
+}
+
+/// What the profile counts on.
+fn expected(board: &Board) -> Expected {
+    let Board { name, about, .. } = board;
+    Expected {
+        board: format!("{name} ({})", about.board),
+        kernel: about.kernel.clone(),
+        budget_mb: about.budget_mb,
+    }
 }

@@ -2,6 +2,7 @@
 //! stderr; exit code 0 is done, 1 failed, 2 wrong usage.
 
 mod bench;
+mod boards;
 mod classify;
 mod config;
 mod doctor;

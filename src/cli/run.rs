@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
-use edgeclip::config::Config;
-use edgeclip::pipeline::{Appliance, Handle, Options, Summary};
+use edgeclip::config::{Board, Config};
+use edgeclip::pipeline::{Appliance, Handle, Summary};
 use edgeclip::prompts::built_in_set;
 use toml::Value;
 
@@ -57,7 +57,7 @@ pub(super) struct ConfigArguments {
     /// Configuration file; `edgeclip config reference` shows every key
     #[arg(long, value_name = "FILE")]
     pub(super) config: Option<PathBuf>,
-    /// Profile of the board, by name or as a file
+    /// Profile of the board, by name or as a file; auto finds out which this is, `edgeclip config boards` shows all
     #[arg(long, value_name = "NAME|FILE")]
     pub(super) board: Option<String>,
     #[arg(
@@ -126,9 +126,10 @@ impl ModelArguments {
 }
 
 impl Arguments {
-    /// What a run is told.
-    pub(super) fn options(&self) -> Result<Options, Failure> {
-        let mut options = self.config.load(self.given())?.options;
+    /// What a run is told, with all the command line says.
+    pub(super) fn merged(&self) -> Result<Config, Failure> {
+        let mut config = self.config.load(self.given())?;
+        let options = &mut config.options;
         if self.no_state {
             options.state_dir = None;
         }
@@ -139,7 +140,7 @@ impl Arguments {
         if self.labels_file.is_some() || self.label_set.is_some() || !self.labels.is_empty() {
             options.labels.head = None;
         }
-        Ok(options)
+        Ok(config)
     }
 
     /// Labels that the command line brings, as a labels file has them.
@@ -154,11 +155,14 @@ impl Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
-    let options = arguments.options()?;
+    let config = arguments.merged()?;
     let labels = arguments.labels()?;
+    if let Some(Board { name, about, .. }) = config.board().filter(|board| board.detected) {
+        say(format_args!("this is board {name} ({})", about.board));
+    }
     let handle = Handle::default();
     listen_to_signals(handle.clone())?;
-    let appliance = Appliance::start_with(&options, labels, handle)?;
+    let appliance = Appliance::start_with(&config.options, labels, handle)?;
     let Summary { inferred, failed, events } = appliance.run()?;
     say(format_args!("{inferred} frames, {failed} failed, {events} events"));
     Ok(if inferred == 0 && failed > 0 { Outcome::SomeFailed } else { Outcome::Done })

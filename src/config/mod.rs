@@ -1,30 +1,27 @@
 //! The configuration: a board's profile, the user's file and the command line, merged into the options of
 //! every stage. Knows the stages; no stage knows it. [`REFERENCE`] documents every key.
 
+mod about;
+mod board;
+mod layer;
+
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
-use toml::{Spanned, Table, Value};
+use toml::{Table, Value};
 
-use crate::lines::line_at;
+pub use about::{About, Model};
+pub use board::{AUTO, Board};
+
 use crate::pipeline::Options;
+use layer::Layer;
 
 /// Every key with its unit and default, as a file that changes nothing.
 pub const REFERENCE: &str = include_str!("reference.toml");
 
 /// Largest configuration file that is read, in bytes.
 pub const FILE_BYTES_MAX: u64 = 1 << 20;
-
-/// The profiles that come with edgeclip.
-const BOARDS: &[(&str, &str)] = &[
-    ("raspberry-pi-5", include_str!("../../boards/raspberry-pi-5.toml")),
-    ("raspberry-pi-4", include_str!("../../boards/raspberry-pi-4.toml")),
-    ("raspberry-pi-zero-2w", include_str!("../../boards/raspberry-pi-zero-2w.toml")),
-    ("generic", include_str!("../../boards/generic.toml")),
-];
 
 /// Keys whose values are never shown.
 const SECRETS: [&str; 3] = ["mqtt.password", "http.token", "http.pin"];
@@ -62,19 +59,14 @@ impl fmt::Display for Origin {
 pub struct Config {
     /// What the stages are told.
     pub options: Options,
+    board: Option<Board>,
     merged: Table,
     origins: BTreeMap<String, Origin>,
 }
 
-/// One of the texts that are merged.
-struct Layer {
-    name: String,
-    text: String,
-}
-
 impl Config {
-    /// Merges, each over the ones before: the profile of `board` (a name or a file; else that which the user's
-    /// file names), the user's file, and `given`, pairs of key and value from the command line.
+    /// Merges, each over the ones before: the profile of `board` (a name, a file, or [`AUTO`]; else that which
+    /// the user's file names), the user's file, and `given`, pairs of key and value from the command line.
     ///
     /// # Errors
     /// [`ConfigError`] with file and line.
@@ -83,12 +75,13 @@ impl Config {
         file: Option<&Path>,
         given: &[(&str, Value)],
     ) -> Result<Self, ConfigError> {
-        let mut file = file.map(Layer::read).transpose()?;
-        let named = file.as_mut().map(Layer::take_board).transpose()?.flatten();
+        let file = file.map(Layer::user).transpose()?;
+        let named = file.as_ref().map(|file| file.text("board")).transpose()?.flatten();
         let board = board.map(str::to_owned).or(named);
-        let board = board.as_deref().map(Layer::of_board).transpose()?;
+        let board = board.as_deref().map(Board::with_layers).transpose()?;
+        let (board, profile) = board.unzip();
         let (mut merged, mut origins) = (Table::new(), BTreeMap::new());
-        for layer in board.iter().chain(&file) {
+        for layer in profile.iter().flatten().chain(&file) {
             layer.check()?;
             layer.merge_into(&mut merged, &mut origins)?;
         }
@@ -104,7 +97,7 @@ impl Config {
             let error: toml::de::Error = error;
             ConfigError { origin: whole.clone(), reason: error.message().to_owned() }
         })?;
-        let config = Self { options, merged, origins };
+        let config = Self { options, board, merged, origins };
         match config.options.check() {
             Ok(()) => Ok(config),
             Err((section, reason)) => {
@@ -113,6 +106,12 @@ impl Config {
                 Err(ConfigError { origin, reason: format!("{section}.{reason}") })
             }
         }
+    }
+
+    /// The board whose profile is part of it.
+    #[must_use]
+    pub fn board(&self) -> Option<&Board> {
+        self.board.as_ref()
     }
 
     /// The keys that something sets, as TOML, each with where its value comes from. Secrets are not shown.
@@ -148,115 +147,6 @@ impl Config {
     }
 }
 
-impl Layer {
-    fn read(path: &Path) -> Result<Self, ConfigError> {
-        let name = path.display().to_string();
-        let refuse = |reason: String| ConfigError {
-            origin: Origin { layer: name.clone(), line: None },
-            reason,
-        };
-        let about = fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
-        if about.len() > FILE_BYTES_MAX {
-            return Err(refuse(format!("{} bytes, the limit is {FILE_BYTES_MAX}", about.len())));
-        }
-        let text = fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
-        Ok(Self { name, text })
-    }
-
-    fn of_board(board: &str) -> Result<Self, ConfigError> {
-        if let Some((name, text)) = BOARDS.iter().find(|(name, _)| *name == board) {
-            return Ok(Self { name: format!("board {name}"), text: (*text).to_owned() });
-        }
-        if board.contains(['/', '.']) {
-            return Self::read(&PathBuf::from(board));
-        }
-        let known: Vec<&str> = BOARDS.iter().map(|(name, _)| *name).collect();
-        let origin = Origin { layer: "board".to_owned(), line: None };
-        let known = known.join(", ");
-        Err(ConfigError {
-            origin,
-            reason: format!("there is no board '{board}': use {known}, or a file"),
-        })
-    }
-
-    /// Takes the board that the text names out of it: its profile is another layer. Lines stay where they are.
-    fn take_board(&mut self) -> Result<Option<String>, ConfigError> {
-        let (span, board) = {
-            let table = self.table()?;
-            let Some((key, board)) = table.get_ref().get_key_value("board") else {
-                return Ok(None);
-            };
-            let DeValue::String(name) = board.get_ref() else {
-                return Err(self.error(board.span().start, "board must be a name".to_owned()));
-            };
-            (key.span().start..board.span().end, name.to_string())
-        };
-        let blank = " ".repeat(span.len());
-        self.text.replace_range(span, &blank);
-        Ok(Some(board))
-    }
-
-    /// Whether the layer by itself is right: a wrong value is named with its line.
-    fn check(&self) -> Result<(), ConfigError> {
-        let options: Result<Options, _> = toml::from_str(&self.text);
-        options.map(drop).map_err(|error| self.parse_error(&error))
-    }
-
-    fn merge_into(
-        &self,
-        merged: &mut Table,
-        origins: &mut BTreeMap<String, Origin>,
-    ) -> Result<(), ConfigError> {
-        let table: Table = toml::from_str(&self.text).map_err(|error| self.parse_error(&error))?;
-        merge(merged, table);
-        let lines = self.table()?;
-        self.note_lines("", lines.get_ref(), origins);
-        Ok(())
-    }
-
-    fn note_lines(&self, path: &str, table: &DeTable<'_>, origins: &mut BTreeMap<String, Origin>) {
-        for (key, value) in table {
-            let name = key.get_ref();
-            let path = if path.is_empty() { name.to_string() } else { format!("{path}.{name}") };
-            if let DeValue::Table(inner) = value.get_ref() {
-                self.note_lines(&path, inner, origins);
-            }
-            origins.insert(path, self.origin(key.span().start));
-        }
-    }
-
-    fn table(&self) -> Result<Spanned<DeTable<'_>>, ConfigError> {
-        DeTable::parse(&self.text).map_err(|error| self.parse_error(&error))
-    }
-
-    fn origin(&self, offset: usize) -> Origin {
-        Origin { layer: self.name.clone(), line: Some(line_at(&self.text, offset)) }
-    }
-
-    fn error(&self, offset: usize, reason: String) -> ConfigError {
-        ConfigError { origin: self.origin(offset), reason }
-    }
-
-    fn parse_error(&self, error: &toml::de::Error) -> ConfigError {
-        let line = error.span().map(|span| line_at(&self.text, span.start));
-        let origin = Origin { layer: self.name.clone(), line };
-        ConfigError { origin, reason: error.message().to_owned() }
-    }
-}
-
-/// Tables merge, all else is replaced.
-fn merge(below: &mut Table, above: Table) {
-    for (key, value) in above {
-        match (below.get_mut(&key), value) {
-            // A table that says its kind is one value.
-            (Some(Value::Table(below)), Value::Table(above)) if !above.contains_key("kind") => {
-                merge(below, above);
-            }
-            (_, value) => drop(below.insert(key, value)),
-        }
-    }
-}
-
 /// Sets `section.key`, or `key`.
 fn set(table: &mut Table, path: &str, value: Value) {
     match path.split_once('.') {
@@ -282,6 +172,8 @@ fn without_secrets(key: &str, value: &Value) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn load(text: &str) -> Result<Config, String> {
@@ -337,14 +229,11 @@ mod tests {
 
     #[test]
     fn boards_go_under_the_users_file_and_the_command_line_over_it() {
-        for (board, _) in BOARDS {
-            Config::load(Some(board), None, &[]).unwrap();
-        }
         let text = "board = \"raspberry-pi-5\"\n[source]\nfps = 7\n[http]\npin = \"1234\"\n";
         let config = load(text).unwrap();
         assert_eq!((config.options.source.url.as_str(), config.options.source.fps), ("rpicam", 7));
         let shown = config.show();
-        assert!(shown.contains("url = \"rpicam\"  # board raspberry-pi-5: line 3"), "{shown}");
+        assert!(shown.contains("url = \"rpicam\"  # board raspberry-pi: line 5"), "{shown}");
         assert!(shown.contains("fps = 7  # ") && shown.contains("c.toml: line 3"), "{shown}");
         assert!(!shown.contains("1234"), "{shown}");
         let given = [("source.fps", Value::Integer(9))];
@@ -365,7 +254,7 @@ mod tests {
             ("a = \n", "c.toml: line 1: "),
             ("[http]\npin = 123456\n", "c.toml: line 2: must be text in quotes"),
             ("[source]\nfps_max = 0.03\n", "c.toml: line 2: source.fps_max is 0.03"),
-            ("board = \"pi9\"\n", "board: there is no board 'pi9': use raspberry-pi-5"),
+            ("board = \"pi9\"\n", "board: there is no board 'pi9': use auto, raspberry-pi"),
             ("board = 5\n[source]\nfps = 1\n", "c.toml: line 1: board must be a name"),
             ("[snapshots]\nquality = 0\n", "c.toml: line 2: snapshots.quality must be 1 to 100"),
         ];

@@ -1,10 +1,18 @@
 //! The board itself: processor, heat, clock rate.
 
 use super::{Finding, Machine};
-use crate::gemm::available_kernels;
 
 /// From here on a board is near the point where it slows down: a Raspberry Pi does so from 80 degrees on.
 const HOT_C: f64 = 75.0;
+
+const MIB: u64 = 1 << 20;
+
+/// What brings a board's kernel back: 32-bit programs have none of them.
+const WAY_TO_KERNEL: &str = if cfg!(target_pointer_width = "32") {
+    "use the aarch64 build of edgeclip, on a 64-bit system (uname -m says aarch64)"
+} else {
+    "edgeclip config boards shows which board this is; grep -m1 -E 'Features|flags' /proc/cpuinfo what the system offers"
+};
 
 /// Arm's numbers of the cores that boards have (`CPU part` in `/proc/cpuinfo`).
 const CORES: &[(&str, &str)] = &[
@@ -24,13 +32,43 @@ const CORES: &[(&str, &str)] = &[
     ("0xd47", "Cortex-A710"),
 ];
 
+/// What the profile of a board counts on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Expected {
+    /// The profile's name, and the board's.
+    pub board: String,
+    /// An int8 kernel that the board has.
+    pub kernel: Option<String>,
+    /// Memory that edgeclip may take beside the system, in MB.
+    pub budget_mb: Option<u64>,
+}
+
+impl Expected {
+    /// Whether the machine has it; `kernels` are those that it has.
+    pub(super) fn compare(&self, machine: &Machine, kernels: &[&str]) -> Finding {
+        let Self { board, kernel, budget_mb } = self;
+        if let Some(kernel) = kernel.as_deref().filter(|kernel| !kernels.contains(kernel)) {
+            let seen = format!("{board} has the int8 kernel {kernel}, which is not there");
+            return Finding::warning("board", seen, WAY_TO_KERNEL);
+        }
+        let free = memory(machine).map(|[available, _]| available / MIB);
+        if let (Some(budget), Some(free)) = (*budget_mb, free)
+            && free < budget
+        {
+            let seen = format!("{board} leaves {budget} MB to edgeclip, but {free} MB are free");
+            let mend = "stop other programs (ps --sort=-rss aux), or choose a smaller model: edgeclip config boards auto";
+            return Finding::warning("board", seen, mend);
+        }
+        Finding::ok("board", format!("{board}, as its profile counts on"))
+    }
+}
+
 /// What the processor is, and which int8 kernels it can execute.
-pub(super) fn cpu(machine: &Machine) -> Finding {
+pub(super) fn cpu(machine: &Machine, kernels: &[&str]) -> Finding {
     let board =
         machine.read("/proc/device-tree/model").map_or_else(String::new, |model| model + ", ");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let name = cpu_name(&machine.read("/proc/cpuinfo").unwrap_or_default());
-    let kernels: Vec<&str> = available_kernels().iter().map(|kernel| kernel.name()).collect();
     let kernels = kernels.join(", ");
     let words =
         format!("{board}{cores} cores ({name}); int8 kernels, the fastest first: {kernels}");
@@ -143,7 +181,7 @@ mod tests {
         }
         let (_folder, machine) =
             made_up(&[("/proc/device-tree/model", "Raspberry Pi 5 Model B\0")], &[]);
-        let seen = cpu(&machine).seen;
+        let seen = cpu(&machine, &["neon", "scalar"]).seen;
         assert!(seen.starts_with("Raspberry Pi 5 Model B, ") && seen.ends_with("scalar"), "{seen}");
     }
 
@@ -186,6 +224,30 @@ mod tests {
             assert_eq!(governor(&machine).unwrap().level, level, "{driver} {governors:?}");
         }
         assert_eq!(governor(&made_up(&[], &[]).1), None);
+    }
+
+    #[test]
+    fn a_board_is_compared_with_its_profile() {
+        let expected = |kernel: &str, budget_mb| Expected {
+            board: "b".to_owned(),
+            kernel: Some(kernel.to_owned()),
+            budget_mb,
+        };
+        let meminfo = "MemTotal: 1048576 kB\nMemAvailable: 524288 kB\n";
+        let (_folder, machine) = made_up(&[("/proc/meminfo", meminfo)], &[]);
+        for (expected, level, words) in [
+            (expected("dotprod", Some(512)), Level::Ok, "counts on"),
+            (expected("neon", None), Level::Ok, "counts on"),
+            (Expected::default(), Level::Ok, "counts on"),
+            (expected("i8mm", None), Level::Warning, "kernel i8mm, which is not there"),
+            (expected("neon", Some(513)), Level::Warning, "513 MB to edgeclip, but 512 MB are"),
+        ] {
+            let finding = expected.compare(&machine, &["dotprod", "neon", "scalar"]);
+            assert_eq!(finding.level, level, "{finding}");
+            assert!(finding.seen.contains(words), "{finding}");
+        }
+        let unknown = made_up(&[], &[]).1;
+        assert_eq!(expected("neon", Some(1)).compare(&unknown, &["neon"]).level, Level::Ok);
     }
 
     #[test]

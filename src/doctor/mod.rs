@@ -16,8 +16,10 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::gemm::available_kernels;
 use crate::pipeline::Options;
 
+pub use board::Expected;
 pub use machine::Machine;
 
 /// How bad a finding is.
@@ -84,10 +86,12 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Looks at the machine alone, whatever is to run on it.
+/// Looks at the machine alone, whatever is to run on it, and whether it is what the board's profile counts on.
 #[must_use]
-pub fn examine_machine(machine: &Machine) -> Vec<Finding> {
-    let mut findings = vec![board::cpu(machine)];
+pub fn examine_machine(machine: &Machine, expected: &Expected) -> Vec<Finding> {
+    let kernels: Vec<&str> = available_kernels().iter().map(|kernel| kernel.name()).collect();
+    let mut findings = vec![board::cpu(machine, &kernels)];
+    findings.push(expected.compare(machine, &kernels));
     findings.extend(board::temperature(machine));
     findings.extend(throttled::look(machine));
     findings.extend(board::governor(machine));
