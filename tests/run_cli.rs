@@ -367,7 +367,7 @@ fn sets_without_measure_are_refused_and_cost_nothing() {
     assert!(check(&many).contains("10000 labels are more than the limit of 1000"));
     assert!(check("").contains("there are no labels"));
     assert!(check(&"x".repeat(1 << 20)).contains("the limit is 1000"));
-    assert!(check(&"x".repeat((1 << 20) + 1)).contains("the limit is 1048576"));
+    assert!(check(&"x".repeat((1 << 20) + 1)).contains("more than 1048576 bytes, the limit"));
     assert!(check("[[lable]]\nname = \"cat\"\n").contains("line 1: unknown field `lable`"));
     assert!(
         check("[[label]]\nname = \"cat\"\nenter = 0.5\nleave = 0.7\n").contains("leave is 0.7")
