@@ -3,6 +3,7 @@
 # with it read-only, as boards/README.md describes it.
 set -uo pipefail
 exec >/dev/ttyS0 2>&1 </dev/null
+export DEBIAN_FRONTEND=noninteractive
 unit=edgeclip.service
 pictures=/opt/images
 
@@ -88,6 +89,19 @@ writable() {
     say "it goes on while its model is replaced"
     restart
     wait_for "the new model is in use" is_live images
+
+    # An upgrade restarts what runs; a removal stops it.
+    process=$(show MainPID)
+    dpkg --force-confold --install /opt/next.deb || fail "upgrade"
+    wait_for "the upgrade has restarted it" other_process "$process"
+    dpkg --remove edgeclip || fail "removal"
+    [ "$(show ActiveState)" = inactive ] || fail "removed, it still runs"
+    dpkg --force-confold --install /opt/next.deb || fail "installation"
+    [ "$(systemctl is-enabled $unit)" = enabled ] || fail "not enabled any more"
+    [ "$(show ActiveState)" = inactive ] || fail "installed, it was started"
+    say "removed and installed again"
+    systemctl start $unit || fail "start"
+    wait_for "the folder is live" is_live images
     stop
 
     # The recipe for a read-only root.
