@@ -101,3 +101,29 @@ fn bash_completes_commands_options_and_values() {
         assert_eq!(text(output).lines().collect::<Vec<_>>(), [expected], "{words}");
     }
 }
+
+/// What the pages on boards tell one to type.
+#[test]
+fn commands_of_the_pages_on_boards_exist() {
+    let mut known = BTreeSet::new();
+    pages(&[], &mut known);
+    let mut seen = 0;
+    for page in ["boards/README.md", "examples/cross-deploy/README.md"] {
+        let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(page)).unwrap();
+        let code = page.lines().filter(|line| line.starts_with("    "));
+        for (_, typed) in code.filter_map(|line| line.split_once("edgeclip ")) {
+            let typed = typed.split(['#', '\'', ';']).next().unwrap();
+            let words: Vec<&str> = typed.split_whitespace().collect();
+            let is_known =
+                |words: &&[&str]| known.contains(&format!("edgeclip-{}.1", words.join("-")));
+            let starts = [2, 1].into_iter().filter_map(|count| words.get(..count));
+            let Some(command) = starts.into_iter().find(is_known) else { continue };
+            let help = text(edgeclip(&[command, &["--help"]].concat()));
+            for option in words.iter().filter(|word| word.starts_with("--")) {
+                assert!(help.contains(option), "{typed}: no {option}");
+            }
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 6);
+}

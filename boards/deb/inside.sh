@@ -118,6 +118,7 @@ read_only() {
     touch /root/written 2>/dev/null && fail "the root is not read-only"
     # Enabled, so it runs by itself.
     wait_for "it runs on a read-only root" is_live images
+    [ "$(show NRestarts)" = 0 ] || fail "not at the first try"
     mountpoint -q /var/lib/private/edgeclip || fail "the state has no partition"
     wait_for "the page answers" answers
     request PUT /api/labels $'a lamp\na red circle\n' | head -n 1
