@@ -125,5 +125,5 @@ fn commands_of_the_pages_on_boards_exist() {
             seen += 1;
         }
     }
-    assert_eq!(seen, 6);
+    assert!(seen > 5, "{seen} commands");
 }
