@@ -96,6 +96,8 @@ const HOMES: &[(&str, &str)] = &[
     ("sha1", "digest"),
     ("sha2", "digest"),
     ("ureq", "hub"),
+    ("clap_complete", "cli"),
+    ("clap_mangen", "cli"),
 ];
 
 fn sources(folder: &str) -> Vec<(PathBuf, String)> {

@@ -4,6 +4,7 @@
 mod bench;
 mod boards;
 mod classify;
+mod completions;
 mod config;
 mod doctor;
 mod embed;
@@ -11,6 +12,7 @@ mod eval;
 mod label_choice;
 mod labels;
 mod logs;
+mod man;
 mod model;
 mod pictures;
 mod run;
@@ -59,6 +61,11 @@ enum Command {
     Eval(eval::Arguments),
     /// Fetch, take in, check and pack models
     Model(model::Arguments),
+    /// Print the completions of a shell
+    Completions(completions::Arguments),
+    /// Write the manual pages
+    #[command(hide = true)]
+    Man(man::Arguments),
 }
 
 /// The options that every command with a model has.
@@ -162,6 +169,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Bench(arguments) => bench::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Model(arguments) => model::run(arguments),
+        Command::Completions(arguments) => completions::run(arguments),
+        Command::Man(arguments) => man::run(arguments),
     };
     let (code, error) = match outcome {
         Ok(Outcome::Done) => return ExitCode::SUCCESS,
