@@ -255,6 +255,8 @@ def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: 
     random_weights.randomise(source, seed)
     if family.kind == "open_clip":
         config = open_clip_config(family, narrow)
+        if not narrow:
+            random_weights.without_gain(source.visual)
         random_weights.settle(source, lambda: source.visual(pictures(family, SETTLED, config["vision_cfg"]["image_size"], random_weights.SEED)))
         model = from_open_clip(source, config["text_cfg"]["vocab_size"], family.text_length)
     else:
@@ -264,8 +266,10 @@ def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: 
         items = tokenised(tokenizer, family, vocabularies.phrases(SHOWN + COMPARED, chinese=family.vocabulary == "chinese_clip"))
         sides["text"] = model.text, items[:SHOWN], items[SHOWN:]
     for side, (tower, shown, compared) in sides.items():
-        random_weights.spread(lambda: embeddings(tower, shown), last_layers(source, family.kind, side))  # noqa: B023
-        alike = random_weights.alike(embeddings(tower, compared))
+        # A true size is spread as little as will do for those that are compared; others are for models/support.py.
+        shown = shown if narrow else compared
+        rows = random_weights.spread(lambda: embeddings(tower, shown), last_layers(source, family.kind, side), wholly=narrow)  # noqa: B023
+        alike = random_weights.alike(embeddings(tower, compared) if narrow else rows)
         print(f"{side}: largest cosine between two of {COMPARED}: {alike:.3f}", flush=True)
         if not alike < random_weights.ALIKE_MAX:
             raise SystemExit(f"{side}: weights of seed {seed} don't tell inputs apart: take another --seed")

@@ -111,8 +111,8 @@ SIGLIP_VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_laye
 NARROW_TEXT = {"width": 32, "heads": 2, "layers": 2, "mlp_ratio": 2.0, "vocab_size": 576}
 
 
-def clip(source: str, config: dict, narrow: dict, exporter: str = "optimum") -> Family:
-    return Family("clip", source, config, narrow, clip_preprocessor(config["vision_config"]["image_size"]), exporter=exporter)
+def clip(source: str, config: dict, narrow: dict, exporter: str = "optimum", seed: int = 1) -> Family:
+    return Family("clip", source, config, narrow, clip_preprocessor(config["vision_config"]["image_size"]), exporter=exporter, seed=seed)
 
 
 def mobileclip(name: str, published: str, stages: tuple[int, ...], exporter: str, xenova: bool) -> Family:
@@ -153,7 +153,7 @@ FAMILIES = {
     ),
     "tinyclip-8m-16": clip(TINYCLIP.format("ViT-8M-16-Text-3M", "ViT-8M-16-Text-3M-YFCC15M"), clip_config(256, 10, 16, 256, 3, 512, "gelu"), narrow_towers(32, 8)),
     "tinyclip-39m-16": clip(TINYCLIP.format("ViT-39M-16-Text-19M", "ViT-39M-16-Text-19M-YFCC15M"), clip_config(512, 12, 16, 512, 6, 512, "gelu"), narrow_towers(32, 8), "torchscript"),
-    "tinyclip-61m-32": clip(TINYCLIP.format("ViT-61M-32-Text-29M", "ViT-61M-32-Text-29M-LAION400M"), clip_config(640, 12, 32, 512, 9, 512, "gelu"), narrow_towers(32, 8), "dynamo"),
+    "tinyclip-61m-32": clip(TINYCLIP.format("ViT-61M-32-Text-29M", "ViT-61M-32-Text-29M-LAION400M"), clip_config(640, 12, 32, 512, 9, 512, "gelu"), narrow_towers(32, 8), "dynamo", seed=2),
     "mobileclip-s1": mobileclip("MobileCLIP-S1", "fastvit_mci1", (1, 1, 1, 1), "torchscript", xenova=True),
     "mobileclip-s2": mobileclip("MobileCLIP-S2", "fastvit_mci2", (1, 1, 1, 1), "dynamo", xenova=True),
     "mobileclip-b": mobileclip_b("MobileCLIP-B", xenova=True),

@@ -56,6 +56,17 @@ def randomise(tower: nn.Module, seed: int = SEED) -> None:
 
 
 @torch.no_grad()
+def without_gain(tower: nn.Module) -> None:
+    """Takes GAIN off the convolutions of a tower with batch norms, and off the attention between them. The norms keep a picture from
+    drowning, and through dozens of such blocks the gain makes much of any rounding, float's as well, which training would not leave so."""
+    if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in tower.modules()):
+        return
+    for name, module in tower.named_modules():
+        if isinstance(module, nn.Conv2d) or isinstance(module, nn.Linear) and "token_mixer" in name:
+            module.weight /= GAIN
+
+
+@torch.no_grad()
 def settle(tower: nn.Module, run: Callable[[], object]) -> None:
     """Batch norms take the statistics of what `run` puts through, so that deep convolutions neither vanish nor explode."""
     norms = [module for module in tower.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
@@ -70,25 +81,39 @@ def settle(tower: nn.Module, run: Callable[[], object]) -> None:
 
 
 @torch.no_grad()
-def spread(embed: Callable[[], Tensor], layers: list[tuple[Tensor | None, Tensor | None]]) -> None:
+def spread(embed: Callable[[], Tensor], layers: list[tuple[Tensor | None, Tensor | None]], wholly: bool = False) -> Tensor:
     """Damps in a tower's last layers what all of the embeddings [n, d] share: in random towers that is most of one, and would hide how little two differ.
 
     `layers` are the weights [d, width] and biases [d] whose sum the embedding is; a weight of None takes the mean off the bias alone.
+    Damps `wholly`, or no more than brings the largest cosine to ALIKE_WANTED: a product's rounding does not shrink with what is damped,
+    so that embeddings driven apart show many times the noise of trained ones. Gives the embeddings as they are then.
     """
     for _ in range(ROUNDS):
         rows = embed()
         if alike(rows) < ALIKE_WANTED:
-            return
+            return rows
         # The few directions that hold most of it, the mean among them, become as strong as the next.
         _, strengths, directions = torch.linalg.svd(normalize(rows), full_matrices=False)
         taken = directions[:SHARED] * (1 - strengths[SHARED] / strengths[:SHARED]).sqrt()[:, None]
+        moved = rows.mean(0).expand_as(rows) if layers[0][0] is None else rows @ taken.T @ taken
+        strength = 1.0 if wholly else enough(rows, moved)
         for weight, bias in layers:
             if weight is None:
-                bias -= rows.mean(0)
+                bias -= strength * rows.mean(0)
                 continue
             for values in (weight, bias):
                 if values is not None:
-                    values -= taken.T @ (taken @ values)
+                    values -= strength * (taken.T @ (taken @ values))
+    return embed()
+
+
+def enough(rows: Tensor, moved: Tensor) -> float:
+    """How much of `moved` to take off `rows` for a largest cosine just below ALIKE_WANTED: 1, where all of it is too little."""
+    low, high = 0.0, 1.0
+    for _ in range(12):
+        middle = (low + high) / 2
+        low, high = (low, middle) if alike(rows - middle * moved) < ALIKE_WANTED else (middle, high)
+    return high
 
 
 def alike(embeddings: Tensor) -> float:
