@@ -3,7 +3,7 @@
 # qemu-system-x86, busybox-static, kmod, linux-image-amd64 and e2fsprogs:
 #     boards/deb/check.sh target/debian/edgeclip_0.1.0-1_amd64.deb
 # Installed into a bare Debian 12, run, booted in a virtual machine (twice: the second time with a read-only root),
-# upgraded, removed, purged. Takes five to ten minutes, most of it emulation; the first time two more for the Debian.
+# upgraded, removed, purged. Takes four to seven minutes, most of it emulation; the first time two more for the Debian.
 # A package for another architecture is unpacked, and its program run under qemu-aarch64.
 set -euo pipefail
 deb=$(readlink -f "$1")
