@@ -47,9 +47,11 @@ impl PartFolder {
     pub(crate) fn begin(parent: &Path) -> io::Result<Self> {
         sweep(parent);
         let folder = tempfile::Builder::new().prefix(PART_PREFIX).tempdir_in(parent)?;
-        let lock = File::create(folder.path().join(LOCK))?;
+        // Locked before it has its name: what has it and is not locked is nobody's.
+        let lock = NamedTempFile::new_in(folder.path())?;
         // Where locks are not to be had, no one sweeps either.
-        drop(lock.try_lock());
+        drop(lock.as_file().try_lock());
+        let lock = lock.persist(folder.path().join(LOCK)).map_err(|error| error.error)?;
         Ok(Self { _lock: lock, folder })
     }
 

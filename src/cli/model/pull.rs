@@ -10,7 +10,7 @@ use edgeclip::hub::{
     Client, FetchedFile, Licence, Listing, Repository, Revision, Settings, Terms, known_export,
 };
 use edgeclip::import::{Selection, Variant, select};
-use edgeclip::pipeline::{self, TakenIn};
+use edgeclip::pipeline::{self, ModelError, TakenIn};
 use indicatif::HumanBytes;
 use serde::Serialize;
 
@@ -95,7 +95,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     // Much may have happened while it came.
     check_free(arguments, &target)?;
     let taken = pipeline::take_in(&snapshot.folder, &target, &options, arguments.kernel.as_deref());
-    report(&taken?, &listing, &snapshot.files, arguments.json)?;
+    let taken = taken.map_err(|error| match error {
+        ModelError::Import(error) => anyhow!(
+            "{:#} (a file of the cache, which other programs share: change a copy of the folder, and `edgeclip model import` that)",
+            anyhow!(error)
+        ),
+        error => error.into(),
+    })?;
+    report(&taken, &listing, &snapshot.files, arguments.json)?;
     Ok(Outcome::Done)
 }
 
@@ -146,10 +153,8 @@ fn check_free(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
         Ok(_) => "a model of another origin".to_owned(),
         Err(_) => "no model, or a damaged one".to_owned(),
     };
-    let way_out = match arguments.out {
-        Some(_) => "name another file with --out, or move that one away",
-        None => "name this one otherwise with --name, or remove that one (edgeclip model rm)",
-    };
+    let option = if arguments.out.is_some() { "--out" } else { "--name" };
+    let way_out = format!("choose another name with {option}, or move that one away");
     let there = there.display();
     Err(Failure::Usage(anyhow!("{there} is there already, {what}, not of {asked}: {way_out}")))
 }
