@@ -256,7 +256,7 @@ def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: 
     if family.kind == "open_clip":
         config = open_clip_config(family, narrow)
         if not narrow:
-            random_weights.without_gain(source.visual)
+            random_weights.calm(source.visual)
         random_weights.settle(source, lambda: source.visual(pictures(family, SETTLED, config["vision_cfg"]["image_size"], random_weights.SEED)))
         model = from_open_clip(source, config["text_cfg"]["vocab_size"], family.text_length)
     else:

@@ -12,6 +12,8 @@ SEED = 1
 GAIN = 1.8
 # What a branch is worth beside its residual, where a tower scales it (the last norm of a residual block does): training begins with 1e-5 (timm's FastViT).
 LAYER_SCALE = 0.3
+# The same in convolutions of true depth, where dozens of branches follow each other.
+DEEP_LAYER_SCALE = 0.15
 # Deviations of the embeddings of words, and of positions and pooling tokens, which all inputs share.
 TOKEN, POSITION = 0.5, 0.1
 # Directions that are damped in the last layers at a time, and how often.
@@ -40,8 +42,7 @@ def randomise(tower: nn.Module, seed: int = SEED) -> None:
         narrow = parameter.squeeze().ndim < 2
         if name.endswith(("logit_scale", "logit_bias")):
             continue
-        is_branch = any(word in name for word in ("gamma", "layer_scale", "lambda")) or "layer" in name and name.endswith(".bn3.weight")
-        if narrow and is_branch:
+        if narrow and is_branch(name):
             parameter.copy_(LAYER_SCALE * (1 + 0.2 * values))
         elif not name.endswith("bias") and id(parameter) in norms:
             parameter.copy_(1 + 0.2 * values)
@@ -55,12 +56,20 @@ def randomise(tower: nn.Module, seed: int = SEED) -> None:
             parameter.copy_(GAIN * parameter[0].numel() ** -0.5 * values)
 
 
+def is_branch(name: str) -> bool:
+    """Whether a parameter of this name says what a branch is worth."""
+    return any(word in name for word in ("gamma", "layer_scale", "lambda")) or "layer" in name and name.endswith(".bn3.weight")
+
+
 @torch.no_grad()
-def without_gain(tower: nn.Module) -> None:
-    """Takes GAIN off the convolutions of a tower with batch norms, and off the attention between them. The norms keep a picture from
-    drowning, and through dozens of such blocks the gain makes much of any rounding, float's as well, which training would not leave so."""
+def calm(tower: nn.Module) -> None:
+    """A tower of true depth with batch norms as training leaves it, which gives back rounding not much larger than it came: without GAIN in
+    the convolutions, and the attention between them, since the norms keep a picture from drowning; and with quieter branches."""
     if not any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in tower.modules()):
         return
+    for name, parameter in tower.named_parameters():
+        if parameter.squeeze().ndim < 2 and is_branch(name):
+            parameter *= DEEP_LAYER_SCALE / LAYER_SCALE
     for name, module in tower.named_modules():
         if isinstance(module, nn.Conv2d) or isinstance(module, nn.Linear) and "token_mixer" in name:
             module.weight /= GAIN

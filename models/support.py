@@ -36,9 +36,9 @@ HEAD = """# Families at true size
 Graphs in the shape of the published ones with seeded random weights, exported as their repositories do, and compared with
 ONNX Runtime on the same files: the least cosine of {pictures} pictures and {texts} texts in float and in int8, and the largest between two different
 ones, which a mistake would look like. Random weights say that the arithmetic is right; nothing about answers.
-Random embeddings share most of what they are; so much of that is taken away that the most alike of other pictures and texts are at {wanted}, and
-no more, since what is left is the less exact the smaller it is. Towers with batch norms have weights that neither widen nor narrow what goes in: with
-wider ones, as the others have, each layer makes more of all rounding before it, unlike a trained one. Bold: below what is aimed at ({float_min} in float, {int8_min} in int8, {residual_min} for RN50). Made by `python models/support.py --edgeclip target/release/edgeclip`.
+Random embeddings share most of what they are: so much of that is taken away that of other pictures and texts the most alike are at {wanted}, and
+no more, since the rest, made larger, would show its rounding larger too. Towers with batch norms do without the gain that the others' weights have,
+and their branches are quieter: at random, each layer made more of all rounding before it, float's too, which is not how trained ones are. Bold: below what is aimed at ({float_min} in float, {int8_min} in int8, {residual_min} for RN50). Made by `python models/support.py --edgeclip target/release/edgeclip`.
 
 | Family | Parameters, millions | Exporter | Pictures, float | int8 | two different | Texts, float | int8 | two different |
 | --- | ---: | --- | ---: | ---: | ---: | ---: | ---: | ---: |
