@@ -34,7 +34,8 @@ for shell in bash zsh fish; do "${program[@]}" completions $shell >$stage/$shell
 # The unit as it is, but for the program's place and the group of pins, which the package makes.
 sed -e '1,/^$/d' -e 's|^ExecStart=/usr/local/bin/|ExecStart=/usr/bin/|' -e 's|^#SupplementaryGroups=gpio|SupplementaryGroups=gpio|' \
     -e '/^# Pins on Raspberry Pi OS/d' boards/systemd/edgeclip.service >$stage/edgeclip.service
-grep -q '^ExecStart=/usr/bin/edgeclip run ' $stage/edgeclip.service && grep -q '^SupplementaryGroups=gpio' $stage/edgeclip.service
+grep -q '^ExecStart=/usr/bin/edgeclip run ' $stage/edgeclip.service
+grep -q '^SupplementaryGroups=gpio' $stage/edgeclip.service
 cp boards/deb/edgeclip.sysusers $stage/
 # Every key, none set but the labels' file: what is set here would win over the board's profile.
 {

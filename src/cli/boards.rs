@@ -67,13 +67,15 @@ fn page(board: &Board, here: bool) -> String {
     let About { features, kernel, memory_mb, bandwidth_gb_s, budget_mb, .. } = &board.about;
     let about = &board.about;
     let place = if here { ", this machine" } else { "" };
-    let mut text = format!("{}: {}{place}\n", board.name, about.board);
+    let of = if about.board.is_empty() { "no words about it" } else { &about.board };
+    let mut text = format!("{}: {of}{place}\n", board.name);
     let mut line = |name: &str, words: &str| {
         if !words.is_empty() {
             let _ = writeln!(text, "{name:<11}{words}");
         }
     };
-    line("cpu", &format!("{} ({} cores; {})", about.cpu, about.cores, features.join(", ")));
+    let cores = format!(" ({} cores; {})", about.cores, features.join(", "));
+    line("cpu", &unless_empty(&about.cpu, &cores));
     line("kernel", kernel.as_deref().unwrap_or("any"));
     let sizes: Vec<String> = memory_mb.iter().map(u64::to_string).collect();
     line("memory", &unless_empty(&sizes.join(", "), " MB"));

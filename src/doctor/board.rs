@@ -51,12 +51,13 @@ impl Expected {
             let seen = format!("{board} has the int8 kernel {kernel}, which is not there");
             return Finding::warning("board", seen, WAY_TO_KERNEL);
         }
-        let free = memory(machine).map(|[available, _]| available / MIB);
-        if let (Some(budget), Some(free)) = (*budget_mb, free)
-            && free < budget
+        let total = memory(machine).map(|[_, total]| total / MIB);
+        if let (Some(budget), Some(total)) = (*budget_mb, total)
+            && total < budget + budget / 2
         {
-            let seen = format!("{board} leaves {budget} MB to edgeclip, but {free} MB are free");
-            let mend = "stop other programs (ps --sort=-rss aux), or choose a smaller model: edgeclip config boards auto";
+            let seen =
+                format!("{board} leaves {budget} MB to edgeclip, too much for {total} MB in all");
+            let mend = "choose a model of the next smaller board: edgeclip config boards";
             return Finding::warning("board", seen, mend);
         }
         Finding::ok("board", format!("{board}, as its profile counts on"))
@@ -233,14 +234,14 @@ mod tests {
             kernel: Some(kernel.to_owned()),
             budget_mb,
         };
-        let meminfo = "MemTotal: 1048576 kB\nMemAvailable: 524288 kB\n";
+        let meminfo = "MemTotal: 1048576 kB\nMemAvailable: 1 kB\n";
         let (_folder, machine) = made_up(&[("/proc/meminfo", meminfo)], &[]);
         for (expected, level, words) in [
-            (expected("dotprod", Some(512)), Level::Ok, "counts on"),
+            (expected("dotprod", Some(682)), Level::Ok, "counts on"),
             (expected("neon", None), Level::Ok, "counts on"),
             (Expected::default(), Level::Ok, "counts on"),
             (expected("i8mm", None), Level::Warning, "kernel i8mm, which is not there"),
-            (expected("neon", Some(513)), Level::Warning, "513 MB to edgeclip, but 512 MB are"),
+            (expected("neon", Some(684)), Level::Warning, "too much for 1024 MB"),
         ] {
             let finding = expected.compare(&machine, &["dotprod", "neon", "scalar"]);
             assert_eq!(finding.level, level, "{finding}");

@@ -90,9 +90,14 @@ fn line_of(list: &Path, at: &Position) -> u64 {
 /// What is wrong with a list, and the way out.
 fn csv_reason(error: &csv::Error) -> String {
     match error.kind() {
-        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => format!(
-            "{len} fields, the first line has {expected_len}: put a path with a comma in quotes"
-        ),
+        csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
+            let mend = if len > expected_len {
+                "put a path with a comma in quotes"
+            } else {
+                "one is missing, or a quote never ends"
+            };
+            format!("{len} fields, the first line has {expected_len}: {mend}")
+        }
         csv::ErrorKind::Utf8 { .. } => "not UTF-8 text: save the file as UTF-8".to_owned(),
         _ => error.to_string(),
     }

@@ -91,6 +91,8 @@ struct Answer<'a> {
     /// Names of folders or lists that are taken for one class.
     merged: &'a [Merged],
     failed: &'a [Failed],
+    /// Those of `--train`.
+    failed_train: &'a [Failed],
     rows: &'a [Row],
     /// Why rows are missing, where some are.
     error: Option<String>,
@@ -110,7 +112,7 @@ struct Measured<'a> {
     report: Option<Report>,
     rows: Vec<Row>,
     failed: Vec<Failed>,
-    known: HashSet<Failed>,
+    failed_train: Vec<Failed>,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
@@ -140,20 +142,26 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         report,
         rows: Vec::new(),
         failed: Vec::new(),
-        known: HashSet::new(),
+        failed_train: Vec::new(),
     };
-    let ended = opened.iter().try_for_each(|opened| measured.add(opened));
-    if measured.rows.iter().all(|row| row.pictures == 0) {
-        ended?;
-        return Err(anyhow!("no picture of a class with a label can be used: see above").into());
+    let ended = opened.iter().try_for_each(|opened| measured.add(opened)).and_then(|()| {
+        let none = "no picture of a class with a label can be used: see above";
+        let is_any = measured.rows.iter().any(|row| row.pictures > 0);
+        is_any.then_some(()).ok_or_else(|| anyhow!(none).into())
+    });
+    if measured.rows.is_empty() {
+        return ended.map(|()| Outcome::Done);
     }
     let mut merged = data.merged();
-    let of_train = train.as_ref().map_or_else(Vec::new, Data::merged);
-    merged.extend(of_train.into_iter().filter(|other| !data.merged().contains(other)));
+    for other in train.as_ref().map_or_else(Vec::new, Data::merged) {
+        if !merged.contains(&other) {
+            merged.push(other);
+        }
+    }
     let why = |failure: &Failure| match failure {
         Failure::Usage(error) | Failure::Failed(error) => format!("{error:#}"),
     };
-    let Measured { rows, failed, report, .. } = &measured;
+    let Measured { rows, failed, failed_train, report, .. } = &measured;
     let answer = Answer {
         version: env!("CARGO_PKG_VERSION"),
         data: arguments.data.iter().map(|path| path.display().to_string()).collect(),
@@ -161,6 +169,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         classes: data.classes.len(),
         merged: &merged,
         failed,
+        failed_train,
         rows,
         error: ended.as_ref().err().map(why),
     };
@@ -175,7 +184,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if let Some(report) = report {
         say(format_args!("the report is in {}", report.folder().display()));
     }
-    Ok(if failed.is_empty() { Outcome::Done } else { Outcome::SomeFailed })
+    let is_whole = failed.is_empty() && failed_train.is_empty();
+    Ok(if is_whole { Outcome::Done } else { Outcome::SomeFailed })
 }
 
 /// All models, with the heads of all labels: what is wrong with one shows before the pictures are looked at.
@@ -210,7 +220,7 @@ impl Measured<'_> {
     fn add(&mut self, opened: &Opened<'_>) -> Result<(), Failure> {
         let Opened { model, heads } = opened;
         let seen = Seen::look(model, &self.data.samples, self.frames)?;
-        self.note(&seen.failed);
+        note(&mut self.failed, &seen.failed);
         if seen.embeddings.is_empty() {
             let (name, count) = (&model.bundle().manifest().name, seen.failed.len());
             let none = anyhow!("{name}: none of the {count} pictures can be used: see above");
@@ -224,7 +234,7 @@ impl Measured<'_> {
         }
         if let Some(probe) = &self.probe {
             let probed = probe.judge(model, &seen, self.data)?;
-            self.note(&probed.failed);
+            note(&mut self.failed_train, &probed.failed);
             self.push(model, &seen, &probed.judged)?;
         }
         Ok(())
@@ -237,12 +247,12 @@ impl Measured<'_> {
         self.rows.push(row);
         Ok(written?)
     }
+}
 
-    /// Pictures that can't be used, each once however many models say so.
-    fn note(&mut self, failed: &[Failed]) {
-        let new = failed.iter().filter(|failed| self.known.insert((*failed).clone()));
-        self.failed.extend(new.cloned());
-    }
+/// Pictures that can't be used, each once however many models say so.
+fn note(known: &mut Vec<Failed>, failed: &[Failed]) {
+    let before: HashSet<Failed> = known.iter().cloned().collect();
+    known.extend(failed.iter().filter(|failed| !before.contains(*failed)).cloned());
 }
 
 /// Says how many pictures count more than once.

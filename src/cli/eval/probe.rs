@@ -102,7 +102,7 @@ impl Probe<'_> {
     ) -> Result<Learnt, Failure> {
         let class_of = self.classes(data, train)?;
         let learnt = Seen::look(model, &train.samples, self.frames)?;
-        let examples = examples(&learnt, train).context("--train")?;
+        let examples = examples(&learnt, train)?;
         warn_of_both(seen, &learnt);
         let trained = train_all(&examples)?;
         let mut evaluation = Evaluation::new(train.classes.clone());

@@ -61,7 +61,11 @@ pub(super) fn markdown(answer: &Answer<'_>) -> String {
 /// What was looked at, in a sentence, and what is to be known of it.
 fn opening(answer: &Answer<'_>) -> String {
     let (pictures, failed) = (answer.pictures, answer.failed.len());
-    let failed = if failed > 0 { format!("; {failed} could not be used") } else { String::new() };
+    let mut failed =
+        if failed > 0 { format!("; {failed} could not be used") } else { String::new() };
+    if !answer.failed_train.is_empty() {
+        failed.push_str(&format!("; {} of --train could not be used", answer.failed_train.len()));
+    }
     let data = answer.data.join(", ");
     let mut text = format!("{data}: {pictures} pictures of {} classes{failed}", answer.classes);
     for Merged { class, names } in answer.merged {
