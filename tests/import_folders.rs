@@ -207,6 +207,14 @@ fn tokens_that_are_not_the_models_are_refused() {
             "tokenizer.json: it makes small",
         ),
         (
+            "clip-vit",
+            vec![
+                Field(TOKENIZER, "/normalizer/normalizers/2", json!({"type": "NFC"})),
+                tokens("/do_lower_case", Value::Null),
+            ],
+            "tokenizer.json: it keeps capital letters",
+        ),
+        (
             "siglip",
             vec![Field(TOKENIZER, "/normalizer/normalizers/0", json!({"type": "NFC"}))],
             "tokenizer.json: it keeps capital letters",

@@ -21,7 +21,7 @@ pub(super) struct Facts {
     pub(super) family: Family,
     pub(super) preprocess: Options,
     pub(super) score: ScoreKind,
-    /// The edge of a picture, where the settings of the tower say it and mean no other.
+    /// The one edge of pictures, where the tower's settings say it.
     pub(super) image_size: Option<Said>,
     /// Values of an embedding, where the settings say it.
     pub(super) embedding_dim: Option<Said>,
@@ -142,7 +142,8 @@ impl Facts {
         let (text, vision) = (config.part("text_config")?, config.part("vision_config")?);
         let preprocess = processor::options(processor, known.processor)?;
         let pictures = if family.has_words() { &vision } else { config };
-        let image_size = pictures.said_square("image_size")?.filter(|_| known.has_one_size);
+        let image_size =
+            if known.has_one_size { pictures.said_square("image_size")? } else { None };
         let is_lower_case = tokenizer.map_or(Ok(None), lower_case)?;
         let is_clip = model_type == "clip";
         Ok(Self {
@@ -191,10 +192,13 @@ impl Facts {
     }
 }
 
-/// Whether capital letters are as small ones, where the tokenizer's class heeds what its settings say of it: those of
-/// T5, XLM-R and Gemma do not, CLIP's always makes small letters.
+/// Whether capital letters are as small ones: always for CLIP's tokenizer; as its settings say for those that heed them,
+/// which T5's, XLM-R's and Gemma's do not.
 fn lower_case(tokenizer: &Settings) -> Result<Option<bool>, ImportError> {
     let class = tokenizer.text("tokenizer_class")?.unwrap_or_default();
+    if class.starts_with("CLIPTokenizer") {
+        return Ok(Some(true));
+    }
     let heeds = class.starts_with("Bert") || class.starts_with("SiglipTokenizer");
     if !heeds || !tokenizer.has("do_lower_case") {
         return Ok(None);

@@ -98,7 +98,7 @@ impl TokenFiles {
             if is_same != is_lower_case && !is_made {
                 let does = if is_same { "makes small letters" } else { "keeps capital letters" };
                 return Err(self.wrong(&format!(
-                    "it {does}, the other settings (do_lower_case, clean) mean the contrary: {WAY_OUT}"
+                    "it {does}, the other settings (tokenizer_class, do_lower_case, clean) mean the contrary: {WAY_OUT}"
                 )));
             }
         }
