@@ -202,9 +202,17 @@ fn tokens_that_are_not_the_models_are_refused() {
         ("clip-vit", vec![tokens("/eos_token", json!("<end>"))], "is <end>, which tokenizer.json"),
         ("clip-vit", vec![tokens("/eos_token", json!(2))], "eos_token is 2, a token is meant"),
         (
-            "clip-vit",
+            "chinese-clip",
             vec![tokens("/do_lower_case", json!(false))],
             "tokenizer.json: it makes small",
+        ),
+        (
+            "clip-vit",
+            vec![
+                Field(TOKENIZER, "/normalizer/normalizers/2", json!({"type": "NFC"})),
+                tokens("/do_lower_case", Value::Null),
+            ],
+            "tokenizer.json: it keeps capital letters",
         ),
         (
             "siglip",
@@ -214,11 +222,17 @@ fn tokens_that_are_not_the_models_are_refused() {
         ("chinese-clip", vec![tokens("/strip_accents", json!(true))], "strip_accents is true, but"),
         ("siglip", vec![tokens("/padding_side", json!("left"))], "padding_side is left: texts are"),
         // Gemma's tokenizer fills up on the left where its file says nothing.
-        ("siglip2", vec![tokens("/padding_side", Value::Null)], "padding_side is left: texts are"),
+        ("siglip2", vec![tokens("/padding_side", Value::Null)], "padding_side is missing, and"),
         (
             "clip-vit",
             vec![config("/text_config/vocab_size", json!(400))],
             "text_config.vocab_size is 400, but tokenizer.json has",
+        ),
+        (
+            // Of the tokens that were added to it, those around a text count.
+            "clip-vit",
+            vec![config("/text_config/vocab_size", json!(575))],
+            "text_config.vocab_size is 575, but tokenizer.json has token 575",
         ),
         (
             "clip-vit",
@@ -244,6 +258,64 @@ fn tokens_that_are_not_the_models_are_refused() {
             "tokenizer_kwargs.mode is not known",
         ),
     ]);
+}
+
+#[test]
+fn what_other_programs_do_not_heed_is_no_reason_to_refuse() {
+    use edgeclip::tokenizer::Cleaning;
+    let tokens = |pointer, value| Field(TOKENS, pointer, value);
+    let class = |name| tokens("/tokenizer_class", json!(name));
+    let is_lower = |is_lower: bool| tokens("/do_lower_case", json!(is_lower));
+    let clean = json!({"clean": "lower"});
+    let table = vec![
+        // Tokens that stand in a vocabulary and were never trained, as T5's.
+        (
+            "chinese-clip",
+            vec![
+                Field(CONFIG, "/text_config/vocab_size", json!(299)),
+                Field(TOKENIZER, "/added_tokens/4/id", json!(299)),
+                Field(TOKENIZER, "/added_tokens/4/content", json!("kites")),
+            ],
+            Cleaning::None,
+        ),
+        ("clip-vit", vec![is_lower(false)], Cleaning::Clip),
+        ("chinese-clip", vec![class("XLMRobertaTokenizer"), is_lower(false)], Cleaning::None),
+        ("siglip2", vec![is_lower(false)], Cleaning::Lower),
+        ("siglip2", vec![class("Siglip2Tokenizer"), is_lower(true)], Cleaning::Lower),
+        (
+            "siglip2",
+            vec![
+                class("Siglip2Tokenizer"),
+                tokens("/add_bos_token", Value::Null),
+                tokens("/add_eos_token", Value::Null),
+                tokens("/padding_side", Value::Null),
+            ],
+            Cleaning::Lower,
+        ),
+        ("siglip2", vec![class("TokenizersBackend")], Cleaning::Lower),
+        ("siglip", vec![is_lower(true)], Cleaning::None),
+        (
+            "openclip-vit",
+            vec![
+                Field(OPEN_CLIP, "/model_cfg/text_cfg/hf_tokenizer_name", json!("x/y")),
+                Field(OPEN_CLIP, "/model_cfg/text_cfg/tokenizer_kwargs", clean),
+                Field(TOKENIZER, "/normalizer", Value::Null),
+            ],
+            Cleaning::Lower,
+        ),
+        // Settings that were copied from another model; the graph reads 32.
+        (
+            "mobileclip-b",
+            vec![Field(CONFIG, "/vision_config", json!({"image_size": 224}))],
+            Cleaning::Clip,
+        ),
+        ("clip-vit", vec![Written("README.md", vec![b'-'; (4 << 20) + 1])], Cleaning::Clip),
+    ];
+    for (family, edits, cleaning) in table {
+        let taken = take_in(changed(family, &edits).path(), &Options::default());
+        let text = taken.unwrap_or_else(|error| panic!("{family}: {error}")).manifest.text;
+        assert_eq!(text.unwrap().tokenizer.cleaning, cleaning, "{family}");
+    }
 }
 
 #[test]

@@ -42,18 +42,19 @@ impl Token {
     /// # Errors
     /// [`HubError::Environment`].
     pub fn new(text: &str) -> Result<Self, HubError> {
-        Self::from_variable("HF_TOKEN", text)
+        let wrong = |reason| HubError::Environment { variable: "HF_TOKEN", reason };
+        Self::parse(text).map_err(wrong)
     }
 
-    fn from_variable(variable: &'static str, text: &str) -> Result<Self, HubError> {
+    /// The same; fails with the reason.
+    fn parse(text: &str) -> Result<Self, String> {
         let has_length = (1..=TOKEN_BYTES_MAX).contains(&text.len());
         if has_length && text.bytes().all(|byte| byte.is_ascii_graphic()) {
             return Ok(Self(text.to_owned()));
         }
-        let reason = format!(
+        Err(format!(
             "a token has letters, digits and signs alone, no spaces and lines, and at most {TOKEN_BYTES_MAX} bytes"
-        );
-        Err(HubError::Environment { variable, reason })
+        ))
     }
 
     pub(super) fn secret(&self) -> &str {
@@ -91,15 +92,18 @@ impl Settings {
             reason: "there is no folder for the cache: set it, as HOME is not set".to_owned(),
         };
         let cache = cache.or_else(|| Some(home.clone()?.join("hub"))).ok_or_else(no_home)?;
-        let file = path("HF_TOKEN_PATH").or_else(|| Some(home?.join("token")));
         let given = text("HF_TOKEN").or_else(|| text("HUGGING_FACE_HUB_TOKEN"));
-        let token = match (given, file) {
-            (Some(token), _) => Some(("HF_TOKEN", token)),
-            (None, Some(file)) => token_in(&file)?.map(|token| ("HF_TOKEN_PATH", token)),
-            (None, None) => None,
+        let named = |variable| move |reason| HubError::Environment { variable, reason };
+        let token = match (given, path("HF_TOKEN_PATH"), home) {
+            (Some(token), ..) => token_of(&token).map_err(named("HF_TOKEN")),
+            (None, Some(file), _) => token_in(&file).map_err(named("HF_TOKEN_PATH")),
+            // Nobody asked for it, and most files of the hub are for all.
+            (None, None, Some(home)) => token_in(&home.join("token")).or_else(|error| {
+                log::warn!("{error}: going on without a token");
+                Ok(None)
+            }),
+            (None, None, None) => Ok(None),
         };
-        let token = token.filter(|(_, token)| !token.trim().is_empty());
-        let token = token.map(|(variable, token)| Token::from_variable(variable, token.trim()));
         let is_on = |value: String| {
             ["1", "on", "yes", "true"].contains(&value.to_ascii_lowercase().as_str())
         };
@@ -112,7 +116,7 @@ impl Settings {
         }
         Ok(Self {
             endpoint: endpoint(text("HF_ENDPOINT"))?,
-            token: token.transpose()?,
+            token: token?,
             cache,
             offline: text("HF_HUB_OFFLINE").is_some_and(is_on),
             patience,
@@ -120,31 +124,35 @@ impl Settings {
     }
 }
 
-/// What is in the file of a token, if it is there for us to read.
-fn token_in(path: &Path) -> Result<Option<String>, HubError> {
+/// A token as it was written; none where nothing was.
+fn token_of(text: &str) -> Result<Option<Token>, String> {
+    Some(text.trim()).filter(|text| !text.is_empty()).map(Token::parse).transpose()
+}
+
+/// The token in a file, if it is there for us to read; fails with the file and the reason.
+fn token_in(path: &Path) -> Result<Option<Token>, String> {
     let failed = |error: io::Error| {
         if error.kind() != io::ErrorKind::NotFound {
             log::warn!("{}: {error}: going on without its token", path.display());
         }
         Ok(None)
     };
-    let wrong = |reason: &str| HubError::Environment {
-        variable: "HF_TOKEN_PATH",
-        reason: format!("{} {reason}", path.display()),
-    };
+    let wrong = |reason: &str| format!("{}: {reason}", path.display());
     // A pipe would be waited for.
     match fs::metadata(path) {
         Err(error) => return failed(error),
-        Ok(about) if !about.is_file() => return Err(wrong("is no file")),
+        Ok(about) if !about.is_file() => return Err(wrong("it is no file")),
         Ok(_) => {}
     }
     let mut bytes = Vec::new();
     let most = TOKEN_BYTES_MAX as u64 + 1;
     match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
-        Err(error) => failed(error),
-        Ok(_) if bytes.len() > TOKEN_BYTES_MAX => Err(wrong("is too large for a token")),
-        Ok(_) => String::from_utf8(bytes).map(Some).map_err(|_| wrong("is no text")),
+        Err(error) => return failed(error),
+        Ok(_) if bytes.len() > TOKEN_BYTES_MAX => return Err(wrong("it is too large for a token")),
+        Ok(_) => {}
     }
+    let text = String::from_utf8(bytes).map_err(|_| wrong("it is no text"))?;
+    token_of(&text).map_err(|reason| wrong(&reason))
 }
 
 fn endpoint(given: Option<String>) -> Result<String, HubError> {
@@ -210,7 +218,11 @@ mod tests {
             std::fs::write(&own, bad).unwrap();
             let at = ("HF_TOKEN_PATH", own.to_str().unwrap());
             let error = read(&[("HOME", home), at]).unwrap_err().to_string();
-            assert!(error.starts_with("HF_TOKEN_PATH: ") && !error.contains("hf_"), "{error}");
+            let names_it = error.starts_with(&format!("HF_TOKEN_PATH: {}: ", own.display()));
+            assert!(names_it && !error.contains("hf_"), "{error}");
+            // Where nothing names the file, pulls go on without it.
+            std::fs::write(folder.path().join("token"), bad).unwrap();
+            assert_eq!(token(&[]), None);
         }
         assert!(read(&[("HOME", home), ("HF_TOKEN_PATH", home)]).is_err());
         std::fs::write(&own, " \n").unwrap();

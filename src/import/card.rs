@@ -1,17 +1,23 @@
 //! The licence that a model's card names: README.md begins with lines of YAML, of which the simple forms are read.
 
+use std::fs::{self, File};
+use std::io::Read;
 use std::path::Path;
 
-use super::ImportError;
-use super::settings;
+/// What is read of README.md, in bytes: its head comes first.
+const BYTES_MAX: u64 = 64 << 10;
 
-/// Largest README.md that is read, in bytes.
-const BYTES_MAX: u64 = 4 << 20;
-
-/// The licence by the head of README.md; none where there is none, or in a form that is not known.
-pub(super) fn licence(folder: &Path) -> Result<Option<String>, ImportError> {
-    let card = settings::bytes(&folder.join("README.md"), BYTES_MAX)?;
-    Ok(card.and_then(|card| of_card(&String::from_utf8_lossy(&card))))
+/// The licence by the head of README.md; none where there is none, or in a form that is not known. No card is so bad
+/// that the model can't be used.
+pub(super) fn licence(folder: &Path) -> Option<String> {
+    let path = folder.join("README.md");
+    // A pipe would be waited for.
+    fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
+    let mut card = Vec::new();
+    File::open(&path).ok()?.take(BYTES_MAX).read_to_end(&mut card).ok()?;
+    let licence = of_card(&String::from_utf8_lossy(&card))?;
+    let licence: String = licence.chars().filter(|c| !c.is_control()).collect();
+    Some(licence).filter(|licence| !licence.is_empty())
 }
 
 fn of_card(card: &str) -> Option<String> {
@@ -65,7 +71,28 @@ fn scalar(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::of_card;
+    use super::{BYTES_MAX, licence, of_card};
+
+    #[test]
+    fn no_card_stands_in_the_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("README.md");
+        assert_eq!(licence(folder.path()), None);
+        std::fs::create_dir(&path).unwrap();
+        assert_eq!(licence(folder.path()), None);
+        std::fs::remove_dir(&path).unwrap();
+        let long = "x".repeat(2 * BYTES_MAX as usize);
+        let table = [
+            (format!("---\nlicense: mit\n---\n{long}"), Some("mit")),
+            (format!("---\nx: {long}\nlicense: mit\n---\n"), None),
+            ("---\nlicense: m\u{1b}[31mi\tt\u{9b}\n---\n".to_owned(), Some("m[31mit")),
+            ("---\nlicense: \u{1b}\n---\n".to_owned(), None),
+        ];
+        for (card, wanted) in table {
+            std::fs::write(&path, &card).unwrap();
+            assert_eq!(licence(folder.path()).as_deref(), wanted);
+        }
+    }
 
     #[test]
     fn the_simple_forms_are_read_and_others_are_unknown() {

@@ -21,6 +21,8 @@ pub(super) struct Facts {
     pub(super) family: Family,
     pub(super) preprocess: Options,
     pub(super) score: ScoreKind,
+    /// The one edge of pictures, where the tower's settings say it.
+    pub(super) image_size: Option<Said>,
     /// Values of an embedding, where the settings say it.
     pub(super) embedding_dim: Option<Said>,
     /// The same of an image tower's projection, where it may have one.
@@ -140,22 +142,15 @@ impl Facts {
         let (text, vision) = (config.part("text_config")?, config.part("vision_config")?);
         let preprocess = processor::options(processor, known.processor)?;
         let pictures = if family.has_words() { &vision } else { config };
-        if known.has_one_size
-            && let Some(size) = pictures.square("image_size")?
-            && size != preprocess.image_size as usize
-        {
-            let edge = preprocess.image_size;
-            let reason =
-                format!("is {size}, but preprocessor_config.json makes pictures of {edge}");
-            return Err(pictures.wrong("image_size", &reason));
-        }
-        let class = tokenizer.map_or(Ok(None), |of| of.text("tokenizer_class"))?;
-        let is_gemma = class.is_some_and(|class| class.starts_with("Gemma"));
+        let image_size =
+            if known.has_one_size { pictures.said_square("image_size")? } else { None };
+        let is_lower_case = tokenizer.map_or(Ok(None), lower_case)?;
         let is_clip = model_type == "clip";
         Ok(Self {
             kind: format!("model_type {model_type}"),
             family,
             preprocess,
+            image_size,
             score: match family {
                 Family::Pooled => ScoreKind::Sigmoid,
                 _ => ScoreKind::Softmax,
@@ -171,14 +166,11 @@ impl Facts {
             words: Wording {
                 cleaning: match family {
                     Family::Projected if is_clip => Cleaning::Clip,
-                    // `SigLIP` 2 was trained on texts in lower case, which Gemma's tokenizer does not make.
-                    Family::Pooled if is_gemma => Cleaning::Lower,
+                    // `SigLIP` and `SigLIP` 2 were trained on texts in lower case, which not every tokenizer makes.
+                    Family::Pooled if is_lower_case.is_none() => Cleaning::Lower,
                     _ => Cleaning::None,
                 },
-                is_lower_case: match tokenizer {
-                    Some(of) if of.has("do_lower_case") => Some(of.flag("do_lower_case", true)?),
-                    _ => None,
-                },
+                is_lower_case,
                 pad_id: None,
                 ends: if is_clip || model_type == "chinese_clip" { 2 } else { 1 },
             },
@@ -198,6 +190,20 @@ impl Facts {
             _ => self.embedding_dim.as_ref(),
         }
     }
+}
+
+/// Whether capital letters are as small ones: always for CLIP's tokenizer; as its settings say for those that heed them,
+/// which T5's, XLM-R's and Gemma's do not.
+fn lower_case(tokenizer: &Settings) -> Result<Option<bool>, ImportError> {
+    let class = tokenizer.text("tokenizer_class")?.unwrap_or_default();
+    if class.starts_with("CLIPTokenizer") {
+        return Ok(Some(true));
+    }
+    let heeds = class.starts_with("Bert") || class.starts_with("SiglipTokenizer");
+    if !heeds || !tokenizer.has("do_lower_case") {
+        return Ok(None);
+    }
+    tokenizer.flag("do_lower_case", true).map(Some)
 }
 
 /// Keys of ours, which `models/export.py` writes: the trained scale and bias, since the files of transformers

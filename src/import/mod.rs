@@ -149,7 +149,7 @@ pub fn import(
     let opened = data.map(slashed).chain(checkpoint.map(str::to_owned));
     Ok(Manifest {
         name: name(folder, options),
-        licence: licence(folder, options)?,
+        licence: licence(folder, options),
         source: options.repository.as_ref().map_or_else(
             || format!("the folder {}", folder_name(folder)),
             |(repository, revision)| format!("https://huggingface.co/{repository} at {revision}"),
@@ -257,12 +257,9 @@ fn name(folder: &Path, options: &Options) -> String {
 }
 
 /// As asked for, or as the model's card says.
-fn licence(folder: &Path, options: &Options) -> Result<String, ImportError> {
-    if let Some(licence) = &options.licence {
-        return Ok(licence.clone());
-    }
+fn licence(folder: &Path, options: &Options) -> String {
     let unknown = || "unknown: ask those who made the weights".to_owned();
-    Ok(card::licence(folder)?.unwrap_or_else(unknown))
+    options.licence.clone().or_else(|| card::licence(folder)).unwrap_or_else(unknown)
 }
 
 /// Digests of all files that were opened.

@@ -24,6 +24,8 @@ pub(super) fn facts(config: &Settings) -> Result<Facts, ImportError> {
         kind: "a model of OpenCLIP".into(),
         family: Family::Projected,
         preprocess: pictures(config, &vision)?,
+        // The settings of pictures were checked against it.
+        image_size: None,
         score: if is_sigmoid { ScoreKind::Sigmoid } else { ScoreKind::Softmax },
         embedding_dim,
         projection_dim: None,
@@ -46,6 +48,8 @@ fn words(text: &Settings) -> Result<Wording, ImportError> {
     Ok(Wording {
         cleaning: match clean {
             Some("canonicalize") => Cleaning::Canonical,
+            // Not every tokenizer makes small letters, as `OpenCLIP`'s own does.
+            Some("lower") if !is_own => Cleaning::Lower,
             Some("lower" | "whitespace") | None => Cleaning::Clip,
             Some(other) => {
                 let reason = format!("is {other}: known are canonicalize, lower and whitespace");

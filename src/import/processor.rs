@@ -113,8 +113,8 @@ pub(super) fn options(
     settings: &Settings,
     usual: Option<&'static str>,
 ) -> Result<Options, ImportError> {
-    refuse_unknown(settings)?;
     let kind = kind(settings, usual)?;
+    refuse_unknown(settings)?;
     if !settings.flag("do_resize", true)? {
         let reason = "is false: frames of a camera have to be resized";
         return Err(settings.wrong("do_resize", reason));
@@ -181,7 +181,10 @@ fn kind(settings: &Settings, usual: Option<&'static str>) -> Result<&'static Kin
     let short = short.strip_suffix("ImageProcessor").or(short.strip_suffix("FeatureExtractor"));
     let short = short.unwrap_or(name);
     KINDS.iter().find(|kind| kind.name == short).ok_or_else(|| {
-        settings.wrong(field, &format!("is {name}: known are the processors of {known}"))
+        let reason = format!(
+            "is {name}, which makes pictures in a way that edgeclip lacks: take a model that has one of {known}"
+        );
+        settings.wrong(field, &reason)
     })
 }
 
@@ -403,7 +406,11 @@ mod tests {
             (json!({"gamma": 2.2}), "gamma is not known, and may change pixels"),
             (
                 json!({"image_processor_type": "LevitImageProcessor"}),
-                "image_processor_type is LevitImageProcessor: known are",
+                "image_processor_type is LevitImageProcessor, which makes",
+            ),
+            (
+                json!({"image_processor_type": "EfficientNetImageProcessor", "include_top": true}),
+                "image_processor_type is EfficientNetImageProcessor, which makes",
             ),
             (json!({"image_processor_type": 1}), "image_processor_type is 1, a text is meant"),
             (

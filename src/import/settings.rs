@@ -114,6 +114,12 @@ impl Settings {
         }
     }
 
+    /// The same of an edge, see [`Self::square`].
+    pub(super) fn said_square(&self, field: &'static str) -> Result<Option<Said>, ImportError> {
+        let said = |value| Said { value, settings: self.clone(), field };
+        Ok(self.square(field)?.map(said))
+    }
+
     /// The same, where the value is known if the file says nothing.
     pub(super) fn said_or(&self, field: &'static str, usual: usize) -> Result<Said, ImportError> {
         let usual = || Said { value: usual, settings: self.clone(), field };

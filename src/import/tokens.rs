@@ -1,5 +1,6 @@
 //! The files about tokens: `tokenizer.json`, which is used, and those around it, with which it must agree.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -24,6 +25,14 @@ struct Head {
     normalizer: Value,
     #[serde(default)]
     padding: Value,
+    #[serde(default)]
+    added_tokens: Vec<Added>,
+}
+
+/// A token that may be in the vocabulary and needs no row in the tower, such as T5's `<extra_id_0>`.
+#[derive(Deserialize)]
+struct Added {
+    id: usize,
 }
 
 /// The files of a folder.
@@ -32,6 +41,7 @@ pub(super) struct TokenFiles {
     /// `tokenizer.json`, whole.
     pub(super) vocabulary: Vec<u8>,
     head: Settings,
+    added: BTreeSet<usize>,
     config: Option<Settings>,
     map: Option<Settings>,
 }
@@ -44,14 +54,22 @@ impl TokenFiles {
             .ok_or_else(|| wrong(format!("it is missing: {WAY_OUT}")))?;
         let head: Head =
             serde_json::from_slice(&vocabulary).map_err(|error| wrong(error.to_string()))?;
+        let added = head.added_tokens.iter().map(|token| token.id).collect();
         let head = serde_json::json!({"normalizer": head.normalizer, "padding": head.padding});
         Ok(Self {
             head: Settings::of(&path, head),
+            added,
             config: Settings::read(&folder.join("tokenizer_config.json"))?,
             map: Settings::read(&folder.join("special_tokens_map.json"))?,
             path,
             vocabulary,
         })
+    }
+
+    /// The highest id that the vocabulary has of its own.
+    pub(super) fn last_id(&self, tokenizer: &Tokenizer) -> usize {
+        let ids = (0..tokenizer.vocabulary_size()).rev();
+        ids.into_iter().find(|id| !self.added.contains(id)).unwrap_or(0)
     }
 
     /// The longest text that the tokenizer's settings allow; "any" is written as 1e30.
@@ -80,7 +98,7 @@ impl TokenFiles {
             if is_same != is_lower_case && !is_made {
                 let does = if is_same { "makes small letters" } else { "keeps capital letters" };
                 return Err(self.wrong(&format!(
-                    "it {does}, the other settings (do_lower_case, clean) mean the contrary: {WAY_OUT}"
+                    "it {does}, the other settings (tokenizer_class, do_lower_case, clean) mean the contrary: {WAY_OUT}"
                 )));
             }
         }
@@ -109,8 +127,12 @@ impl TokenFiles {
                 &["cls_token", "sep_token"]
             }
             "SiglipTokenizer" | "T5Tokenizer" => &["eos_token"],
-            "GemmaTokenizer" => {
-                match (config.flag("add_bos_token", true)?, config.flag("add_eos_token", false)?) {
+            own @ ("GemmaTokenizer" | "Siglip2Tokenizer") => {
+                let is_gemma = own == "GemmaTokenizer";
+                match (
+                    config.flag("add_bos_token", is_gemma)?,
+                    config.flag("add_eos_token", !is_gemma)?,
+                ) {
                     (true, true) => &["bos_token", "eos_token"],
                     (true, false) => &["bos_token"],
                     (false, true) => &["eos_token"],
@@ -155,23 +177,22 @@ impl TokenFiles {
     }
 
     fn check_padding_side(&self) -> Result<(), ImportError> {
-        let of_class = |config: &Settings| {
-            let class = config.text("tokenizer_class")?.unwrap_or_default();
-            Ok::<_, ImportError>(if class.starts_with("Gemma") { "left" } else { "right" })
-        };
         let padding = self.head.part("padding")?;
         let config = self.config.as_ref();
-        let side = match config.map_or(Ok(None), |config| config.text("padding_side"))? {
-            Some(side) => side,
-            None => match padding.text("direction")? {
-                Some(side) => side,
-                None => config.map_or(Ok("right"), of_class)?,
-            },
+        let said = config.map_or(Ok(None), |config| config.text("padding_side"))?;
+        let reason = match said.or(padding.text("direction")?) {
+            Some(side) if side.eq_ignore_ascii_case("right") => return Ok(()),
+            Some(side) => format!("is {side}: texts are filled up on the right here"),
+            None => {
+                let class = config.map_or(Ok(None), |config| config.text("tokenizer_class"))?;
+                match class.filter(|class| class.starts_with("Gemma")) {
+                    None => return Ok(()),
+                    Some(class) => format!(
+                        "is missing, and {class} then fills up on the left: write \"right\" if the model was trained so"
+                    ),
+                }
+            }
         };
-        if side.eq_ignore_ascii_case("right") {
-            return Ok(());
-        }
-        let reason = format!("is {side}: texts are filled up on the right here");
         Err(config.unwrap_or(&padding).wrong("padding_side", &reason))
     }
 

@@ -98,13 +98,17 @@ impl Towers {
         let mut sizes = self.vision.input.iter().skip(1).zip([3, edge, edge]);
         let differs =
             sizes.find_map(|(size, meant)| Some((size.filter(|of| *of != meant)?, meant)));
-        differs.map_or(Ok(()), |(size, meant)| {
-            Err(ImportError::File {
-                path: self.vision.path.clone(),
-                reason: format!(
-                    "it reads pictures of {size} where the settings make {meant}: [3, {edge}, {edge}]"
-                ),
-            })
+        if let Some((size, meant)) = differs {
+            let reason = format!(
+                "it reads pictures of {size} where the settings make {meant}: [3, {edge}, {edge}]"
+            );
+            return Err(ImportError::File { path: self.vision.path.clone(), reason });
+        }
+        // A graph that says its edges knows better than settings that were copied from another model.
+        let is_fixed = self.vision.input.get(2..4).is_some_and(|of| of.iter().all(Option::is_some));
+        let wrong = facts.image_size.as_ref().filter(|said| !is_fixed && said.value != edge);
+        wrong.map_or(Ok(()), |said| {
+            Err(said.but(&format!("preprocessor_config.json makes pictures of {edge}")))
         })
     }
 }

@@ -53,7 +53,10 @@ impl Words {
         let failed = |source| ImportError::Tower { path: tower.path.clone(), source };
         let encoder = TextEncoder::load(&tower.onnx, context_length, embedding_dim, compute);
         let encoder = encoder.map_err(failed)?;
-        check_vocabulary(&tokenizer, facts, tower, &encoder, context_length)?;
+        let ends = encode(&tokenizer, "")?;
+        let ends = ends.ids().iter().filter_map(|id| usize::try_from(*id).ok());
+        let last = ends.chain([files.last_id(&tokenizer)]).max().unwrap_or(0);
+        check_vocabulary(last, facts, tower, &encoder, context_length)?;
         let needs_padding = if fixed.is_some() {
             true
         } else if tower.is_masked && facts.family != Family::Pooled {
@@ -99,26 +102,49 @@ fn context_length(
     })
 }
 
-/// The tokenizer, the settings and the graph mean one vocabulary.
+/// The tokenizer, whose highest id is `last`, the settings and the graph mean one vocabulary.
 fn check_vocabulary(
-    tokenizer: &Tokenizer,
+    last: usize,
     facts: &Facts,
     tower: &Tower,
     encoder: &TextEncoder,
     context_length: usize,
 ) -> Result<(), ImportError> {
     let Some(said) = &facts.vocab_size else { return Ok(()) };
-    let tokens = tokenizer.vocabulary_size();
-    if tokens > said.value {
-        return Err(said.but(&format!("tokenizer.json has {tokens} tokens")));
+    if last >= said.value {
+        return Err(said.but(&format!("tokenizer.json has token {last}")));
     }
     let last = i64::try_from(said.value - 1).unwrap_or(i64::MAX);
-    match encoder.encode(&[TokenIds::new(vec![last; context_length])]) {
-        Err(EncoderError::Shape { .. } | EncoderError::Run { .. }) => {
-            let path = tower.path.display();
-            Err(said.but(&format!("{path} can't be given token {last}")))
-        }
-        Err(source) => Err(ImportError::Tower { path: tower.path.clone(), source }),
-        Ok(_) => Ok(()),
+    let given = encoder.encode(&[TokenIds::new(vec![last; context_length])]);
+    let failed = |source| ImportError::Tower { path: tower.path.clone(), source };
+    if is_taken(given.map(drop)).map_err(failed)? {
+        return Ok(());
+    }
+    let path = tower.path.display();
+    Err(said.but(&format!("{path} can't be given token {last}")))
+}
+
+/// Whether a tower had a row for each token.
+fn is_taken(given: Result<(), EncoderError>) -> Result<bool, EncoderError> {
+    match given {
+        // A text of padding alone has no direction where the tower masks it.
+        Ok(()) | Err(EncoderError::NoDirection { .. }) => Ok(true),
+        Err(EncoderError::Shape { .. } | EncoderError::Run { .. }) => Ok(false),
+        Err(other) => Err(other),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_taken_even_where_its_text_has_no_direction() {
+        let none = Embedding::normalised(&[f32::NAN]).unwrap_err();
+        let (tower, reason) = ("text", String::new());
+        assert!(is_taken(Err(EncoderError::NoDirection { tower, source: none })).unwrap());
+        assert!(is_taken(Ok(())).unwrap());
+        assert!(!is_taken(Err(EncoderError::Run { tower, reason: reason.clone() })).unwrap());
+        assert!(is_taken(Err(EncoderError::Load { tower, reason })).is_err());
     }
 }
