@@ -184,7 +184,7 @@ fn a_model_gives_way_to_its_own_repository_alone() {
     let asked = hub.requests().len();
     let (_, err) = place.run("model pull x/tiny", 2);
     let words =
-        "models/tiny.eclip is there already, a model of o/tiny, not of x/tiny: choose another name";
+        "models/tiny.eclip is there already, a model of o/tiny, not of x/tiny: name this one";
     assert_has(&err, &[words, "--name", "model rm"]);
     let (_, err) = place.run("model pull x/tiny --out models/tiny.eclip", 2);
     assert_has(&err, &["a model of o/tiny", "another file with --out"]);

@@ -153,8 +153,13 @@ fn check_free(arguments: &Arguments, target: &Path) -> Result<(), Failure> {
         Ok(_) => "a model of another origin".to_owned(),
         Err(_) => "no model, or a damaged one".to_owned(),
     };
-    let option = if arguments.out.is_some() { "--out" } else { "--name" };
-    let way_out = format!("choose another name with {option}, or move that one away");
+    let way_out = match (&arguments.out, &found) {
+        (Some(_), _) => "name another file with --out, or move that one away",
+        (None, Ok(_)) => {
+            "name this one otherwise with --name, or remove that one (edgeclip model rm)"
+        }
+        (None, Err(_)) => "name this one otherwise with --name, or move that one away",
+    };
     let there = there.display();
     Err(Failure::Usage(anyhow!("{there} is there already, {what}, not of {asked}: {way_out}")))
 }
