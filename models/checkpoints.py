@@ -143,6 +143,10 @@ def from_open_clip(model: nn.Module, vocabulary: int, context: int) -> Model:
     """An OpenCLIP model, whose texts are always `context` tokens. Branches that are there for training are folded into the plain convolutions of inference."""
     if hasattr(model.visual, "trunk"):
         model.visual.trunk = reparameterize_model(model.visual.trunk)
+    if hasattr(getattr(model, "text", None), "projection_layer"):
+        from mobileclip.modules.common.mobileone import reparameterize_model as reparameterize_text
+
+        model.text = reparameterize_text(model.text)
     size = model.visual.image_size
     vision = graph(model.visual, lambda visual, x: visual(x), pixels(size if isinstance(size, int) else size[0]), ("image_embeds",))
     text = graph(model, lambda model, ids: model.encode_text(ids), token_ids(context, vocabulary), ("text_embeds",), length_free=False)
@@ -168,7 +172,7 @@ def load(folder: Path) -> Model:
 def open_clip_config(family: Family, narrow: bool) -> dict:
     """As open_clip's own file of this model has it, or narrow."""
     published = open_clip.get_model_config(family.config["open_clip"])
-    return merged(published, family.narrow) if narrow else published
+    return merged(published, {key: value for key, value in family.narrow.items() if key != "text"}) if narrow else published
 
 
 def build(family: Family, narrow: bool) -> nn.Module:
@@ -197,6 +201,10 @@ def build_open_clip(family: Family, narrow: bool) -> nn.Module:
             model.visual.trunk = hybrid._create_vision_transformer_hybrid(name, stem, embed_args={"proj": False}, no_embed_class=True, **head, **options)
         else:
             model.visual.trunk = timm.create_model(name, **head, **options)
+    if text := family.config.get("text"):
+        from mobileclip.text_encoder import TextTransformer
+
+        model.text = TextTransformer(merged(text, family.narrow["text"]) if narrow else text, config["embed_dim"])
     return model
 
 
@@ -241,7 +249,8 @@ def last_layers(model: nn.Module, kind: str, side: str) -> list[tuple[Tensor | N
     elif kind != "open_clip":
         layer = model.visual_projection if side == "vision" else model.text_projection
     elif side == "text":
-        return [(getattr(model, "text", model).text_projection.T, None)]
+        tower = getattr(model, "text", model)
+        return [(getattr(tower, "text_projection", getattr(tower, "projection_layer", None)).T, None)]
     elif hasattr(model.visual, "proj"):
         return [(model.visual.proj.T, None)]
     else:
@@ -255,9 +264,14 @@ def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: 
     random_weights.randomise(source, seed)
     if family.kind == "open_clip":
         config = open_clip_config(family, narrow)
+        of_convolutions = [source.visual, source.text] if "text" in family.config else [source.visual]
         if not narrow:
-            random_weights.calm(source.visual)
-        random_weights.settle(source, lambda: source.visual(pictures(family, SETTLED, config["vision_cfg"]["image_size"], random_weights.SEED)))
+            for tower in of_convolutions:
+                random_weights.calm(tower)
+        random_weights.settle(source.visual, lambda: source.visual(pictures(family, SETTLED, config["vision_cfg"]["image_size"], random_weights.SEED)))
+        if "text" in family.config:
+            items = tokenised(tokenizer, family, vocabularies.phrases(SETTLED))
+            random_weights.settle(source.text, lambda: source.text(torch.cat([item["input_ids"] for item in items])))
         model = from_open_clip(source, config["text_cfg"]["vocab_size"], family.text_length)
     else:
         model = from_transformers(source)

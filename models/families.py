@@ -115,13 +115,24 @@ def clip(source: str, config: dict, narrow: dict, exporter: str = "optimum", see
     return Family("clip", source, config, narrow, clip_preprocessor(config["vision_config"]["image_size"]), exporter=exporter, seed=seed)
 
 
-def mobileclip(name: str, published: str, stages: tuple[int, ...], exporter: str, xenova: bool) -> Family:
-    """A hybrid tower of timm's FastViT. `xenova`: as the conversions for transformers.js lay the folder out."""
+# The text tower of MobileCLIP-S0 (Vasu et al. 2024), as visaion4mobileclip 0.1.1's configs/mobileclip_s0.json has it.
+MCT = {
+    "model_name": "mct", "context_length": 77, "vocab_size": 49408, "dim": 512, "ffn_multiplier_per_layer": 4.0, "n_heads_per_layer": 8, "n_transformer_layers": 4,
+    "norm_layer": "layer_norm_fp32", "causal_masking": False,
+}  # fmt: skip
+MCT_NARROW = {"vocab_size": 576, "dim": 32, "n_heads_per_layer": 2, "n_transformer_layers": 1}
+
+
+def mobileclip(name: str, published: str, stages: tuple[int, ...], exporter: str, xenova: bool, text: dict | None = None, seed: int = 1) -> Family:
+    """A hybrid tower of timm's FastViT. `xenova`: as the conversions for transformers.js lay the folder out. `text`: a text tower of convolutions
+    and attention in the place of open_clip's."""
     source = f"open_clip 3.3.0, model_configs/{name}.json, and timm 1.0.31's {published}"
     narrow = {"embed_dim": 24, "vision_cfg": {"image_size": 64}, "text_cfg": NARROW_TEXT}
     trunk = {"layers": stages, "embed_dims": (8, 16, 32, 32)}
     preprocessor, cfg = (mobileclip_preprocessor(256), {}) if xenova else (None, MOBILECLIP_CFG)
-    return Family("open_clip", source, {"open_clip": name}, narrow, preprocessor, exporter=exporter, preprocess_cfg=cfg, narrow_trunk=trunk, text_length=77, pad="!")
+    config = {"open_clip": name} | ({"text": text} if text else {})
+    narrow |= {"text": MCT_NARROW} if text else {}
+    return Family("open_clip", source, config, narrow, preprocessor, exporter=exporter, preprocess_cfg=cfg, narrow_trunk=trunk, text_length=77, pad="!", seed=seed)
 
 
 def mobileclip_b(name: str, xenova: bool) -> Family:
@@ -154,6 +165,7 @@ FAMILIES = {
     "tinyclip-8m-16": clip(TINYCLIP.format("ViT-8M-16-Text-3M", "ViT-8M-16-Text-3M-YFCC15M"), clip_config(256, 10, 16, 256, 3, 512, "gelu"), narrow_towers(32, 8)),
     "tinyclip-39m-16": clip(TINYCLIP.format("ViT-39M-16-Text-19M", "ViT-39M-16-Text-19M-YFCC15M"), clip_config(512, 12, 16, 512, 6, 512, "gelu"), narrow_towers(32, 8), "torchscript"),
     "tinyclip-61m-32": clip(TINYCLIP.format("ViT-61M-32-Text-29M", "ViT-61M-32-Text-29M-LAION400M"), clip_config(640, 12, 32, 512, 9, 512, "gelu"), narrow_towers(32, 8), "dynamo", seed=2),
+    "mobileclip-s0": mobileclip("MobileCLIP2-S0", "fastvit_mci0", (1, 1, 1, 1), "torchscript", xenova=True, text=MCT, seed=3),
     "mobileclip-s1": mobileclip("MobileCLIP-S1", "fastvit_mci1", (1, 1, 1, 1), "torchscript", xenova=True),
     "mobileclip-s2": mobileclip("MobileCLIP-S2", "fastvit_mci2", (1, 1, 1, 1), "dynamo", xenova=True),
     "mobileclip-b": mobileclip_b("MobileCLIP-B", xenova=True),

@@ -48,8 +48,7 @@ trained towers of convolutions, none of which was measured here, than those of t
 
 
 LEFT_OUT = """
-Left out: **MobileCLIP-S0**, whose text tower of convolutions and attention is in none of the packages that models/requirements.txt pins (the
-image tower is MobileCLIP2-S0's); **Jina CLIP v1**, whose text tower (a BERT with linear attention biases, gated layers and a mean over tokens)
+Left out: **Jina CLIP v1**, whose text tower (a BERT with linear attention biases, gated layers and a mean over tokens)
 is code in its repository, not configuration.
 """
 

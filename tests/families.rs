@@ -27,7 +27,7 @@ struct Golden {
     score: Option<String>,
 }
 
-const FAMILIES: [&str; 22] = [
+const FAMILIES: [&str; 23] = [
     "chinese-clip",
     "clip-vit",
     "clip-vit-dynamo",
@@ -39,6 +39,7 @@ const FAMILIES: [&str; 22] = [
     "clip-vit-uint8",
     "dinov2",
     "mobileclip-b",
+    "mobileclip-s0",
     "mobileclip-s2",
     "mobileclip2-s0",
     "openclip-vit",

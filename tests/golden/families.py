@@ -61,6 +61,7 @@ FOLDERS = {
     "chinese-clip": Made("chinese-clip-base-16", seed=2),
     "dinov2": Made("dinov2-small"),
     "rn50": Made("clip-rn50", seed=4),
+    "mobileclip-s0": Made("mobileclip-s0", seed=11),
     "mobileclip-s2": Made("mobileclip-s2", seed=11),
     "mobileclip-b": Made("mobileclip-b"),
     "mobileclip2-s0": Made("mobileclip2-s0", seed=11),
