@@ -1,7 +1,7 @@
 //! Files that are there whole or not at all, whatever happens in between.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempDir};
@@ -10,6 +10,34 @@ use tempfile::{NamedTempFile, TempDir};
 pub(crate) const PART_PREFIX: &str = ".edgeclip-";
 /// Locked in a folder that is being made.
 const LOCK: &str = ".lock";
+
+/// What [`open_regular`] says of a pipe, a socket, a device or a folder.
+pub const NOT_REGULAR: &str = "not a regular file";
+
+/// Opens a file and nothing else: who reads a pipe waits for its writer, and a device may have no end.
+///
+/// # Errors
+/// Where it is neither a regular file nor a link to one, or can't be opened.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR));
+    }
+    File::open(path)
+}
+
+/// A regular file's bytes, so many at most, whatever size it claims.
+///
+/// # Errors
+/// As [`open_regular`]; [`io::ErrorKind::FileTooLarge`].
+pub(crate) fn read_regular(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_regular(path)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        let reason = format!("it has more than {bytes_max} bytes");
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, reason));
+    }
+    Ok(bytes)
+}
 
 /// Puts `bytes` in the place of the file: a temporary file beside it, synced, renamed, and the folder synced.
 ///

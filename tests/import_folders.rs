@@ -381,7 +381,7 @@ fn values_of_wrong_types_are_not_missing() {
     let folder = changed("clip-vit", &[Gone(CONFIG)]);
     fs::create_dir(folder.path().join(CONFIG)).unwrap();
     let refusal = take_in(folder.path(), &Options::default()).unwrap_err();
-    assert!(refusal.contains("config.json: it is no file"), "{refusal}");
+    assert!(refusal.contains("config.json: not a regular file"), "{refusal}");
 }
 
 #[test]

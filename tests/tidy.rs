@@ -38,6 +38,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
             "disk",
             "embedding",
             "encoder",
+            "memory",
             "preprocess",
             "prompts",
             "tokenizer",
@@ -96,6 +97,7 @@ const HOMES: &[(&str, &str)] = &[
     ("sha1", "digest"),
     ("sha2", "digest"),
     ("ureq", "hub"),
+    ("iri_string", "hub"),
     ("clap_complete", "cli"),
     ("clap_mangen", "cli"),
 ];

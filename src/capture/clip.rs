@@ -1,12 +1,12 @@
 //! A video clip as a few frames, evenly spaced, decoded by ffmpeg: what a clip is classified by.
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Seek};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use super::{Frame, PIXELS_MAX, SIDE_MAX, open_regular};
+use super::{Frame, PIXELS_MAX, SIDE_MAX};
 
 /// Extensions of video clips, in lower case.
 pub const CLIPS: [&str; 8] = ["mp4", "m4v", "mkv", "webm", "avi", "mov", "mpg", "mpeg"];
@@ -62,7 +62,7 @@ impl Clip {
     /// # Errors
     /// [`ClipError`], which doesn't name the file: the caller knows it.
     pub fn open(path: &Path, frames: u16) -> Result<Self, ClipError> {
-        open_regular(path)?;
+        fs::metadata(path)?;
         let wanted = middles(count_frames(path)?, frames);
         let complaints = tempfile::tempfile()?;
         let mut decoder = Command::new("ffmpeg")

@@ -43,10 +43,7 @@ pub use shot::{Encoding, Moment, Shot};
 pub use source::{Captured, Counts, Source, SourceError, SourceState};
 pub use views::Views;
 
-pub use picture::{
-    BYTES_MAX, NOT_REGULAR, PIXELS_MAX, PictureError, SIDE_MAX, decode, open_regular, read,
-    read_from,
-};
+pub use picture::{BYTES_MAX, PIXELS_MAX, PictureError, SIDE_MAX, decode, read, read_from};
 
 /// One upright picture: 8-bit RGB, rows from the top without padding.
 #[derive(Clone, Debug, PartialEq, Eq)]

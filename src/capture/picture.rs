@@ -1,6 +1,6 @@
 //! Picture files to frames: JPEG, PNG, WebP, BMP and the first frame of a GIF.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
@@ -19,9 +19,6 @@ pub const BYTES_MAX: u64 = 128 << 20;
 
 /// Bound on what a decoder may allocate: 16-bit RGBA at [`PIXELS_MAX`].
 const DECODER_BYTES_MAX: u64 = PIXELS_MAX * 8;
-
-/// What [`open_regular`] says of a pipe, a socket, a device or a folder.
-pub const NOT_REGULAR: &str = "not a regular file";
 
 /// Why a picture can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -64,17 +61,6 @@ pub enum PictureError {
     /// The picture is damaged, or uses a variant that the decoder lacks.
     #[error("can't be decoded: {0}")]
     Decode(ImageError),
-}
-
-/// Opens a file and nothing else: who reads a pipe waits for its writer, and a device may have no end.
-///
-/// # Errors
-/// Where it is neither a regular file nor a link to one, or can't be opened.
-pub fn open_regular(path: &Path) -> io::Result<File> {
-    if !fs::metadata(path)?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR));
-    }
-    File::open(path)
 }
 
 /// Reads and decodes a picture file; see [`decode`].

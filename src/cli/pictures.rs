@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use edgeclip::capture::{self, Frame, PictureError};
+use edgeclip::disk;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use walkdir::WalkDir;
 
@@ -84,8 +85,7 @@ pub(super) fn walk(folder: &Path, is_wanted: fn(&Path) -> bool, pictures: &mut V
                 pictures.push(Picture::File(entry.into_path()));
             }
             Ok(entry) => {
-                pictures
-                    .push(Picture::Unlisted(entry.into_path(), capture::NOT_REGULAR.to_owned()));
+                pictures.push(Picture::Unlisted(entry.into_path(), disk::NOT_REGULAR.to_owned()));
             }
             Err(error) => {
                 let path = error.path().unwrap_or(folder).to_owned();

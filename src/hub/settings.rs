@@ -3,13 +3,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::licence::shown;
 use super::{HubError, Patience};
+use crate::disk;
 
 /// The hub, where nothing names another.
 const ENDPOINT: &str = "https://huggingface.co";
@@ -131,26 +131,18 @@ fn token_of(text: &str) -> Result<Option<Token>, String> {
 
 /// The token in a file, if it is there for us to read; fails with the file and the reason.
 fn token_in(path: &Path) -> Result<Option<Token>, String> {
-    let failed = |error: io::Error| {
-        if error.kind() != io::ErrorKind::NotFound {
-            log::warn!("{}: {error}: going on without its token", path.display());
-        }
-        Ok(None)
-    };
     let wrong = |reason: &str| format!("{}: {reason}", path.display());
-    // A pipe would be waited for.
-    match fs::metadata(path) {
-        Err(error) => return failed(error),
-        Ok(about) if !about.is_file() => return Err(wrong("it is no file")),
-        Ok(_) => {}
-    }
-    let mut bytes = Vec::new();
-    let most = TOKEN_BYTES_MAX as u64 + 1;
-    match File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)) {
-        Err(error) => return failed(error),
-        Ok(_) if bytes.len() > TOKEN_BYTES_MAX => return Err(wrong("it is too large for a token")),
-        Ok(_) => {}
-    }
+    let bytes = match disk::read_regular(path, TOKEN_BYTES_MAX as u64) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::FileTooLarge) => {
+            return Err(wrong(&error.to_string()));
+        }
+        Err(error) => {
+            log::warn!("{}: {error}: going on without its token", path.display());
+            return Ok(None);
+        }
+    };
     let text = String::from_utf8(bytes).map_err(|_| wrong("it is no text"))?;
     token_of(&text).map_err(|reason| wrong(&reason))
 }

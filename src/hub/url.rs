@@ -1,5 +1,7 @@
 //! Addresses: whose they are, where a redirect leads, and how they are shown.
 
+use iri_string::format::ToDedicatedString;
+use iri_string::types::{UriReferenceStr, UriStr};
 use ureq::http::Uri;
 
 use super::licence::shown;
@@ -20,62 +22,21 @@ pub(super) fn origin(url: &str) -> Option<Origin> {
 
 /// Where a redirect leads (RFC 3986, 5.2), if that is where we go.
 pub(super) fn joined(from: &str, to: &str) -> Result<String, &'static str> {
-    let base: Uri = from.parse().map_err(|_| LOST)?;
-    let (scheme, authority) = (base.scheme_str().ok_or(LOST)?, base.authority().ok_or(LOST)?);
-    let to = to.split('#').next().unwrap_or_default();
-    let next = if has_scheme(to) {
-        to.to_owned()
-    } else if to.starts_with("//") {
-        format!("{scheme}:{to}")
-    } else {
-        format!("{scheme}://{authority}{}", relative(&base, to))
-    };
-    let uri: Uri = next.parse().map_err(|_| LOST)?;
-    if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+    let (scheme, ..) = origin(from).ok_or(LOST)?;
+    let from = UriStr::new(from).map_err(|_| LOST)?;
+    let to = UriReferenceStr::new(to).map_err(|_| LOST)?;
+    let mut next = to.resolve_against(from.to_absolute()).to_dedicated_string();
+    next.set_fragment(None);
+    if next.authority_str().is_some_and(|authority| authority.contains('@')) {
         return Err("is redirected to an address with a user's name in it");
     }
-    let (leads_to, _, _) = origin(&next).ok_or(LOST)?;
-    match (scheme, leads_to.as_str()) {
+    let next = String::from(next);
+    let (leads_to, ..) = origin(&next).ok_or(LOST)?;
+    match (scheme.as_str(), leads_to.as_str()) {
         ("https", "https") | ("http", "http" | "https") => Ok(next),
         ("https", "http") => Err("is redirected to an address without encryption"),
         _ => Err("is redirected to what is no HTTP"),
     }
-}
-
-fn has_scheme(to: &str) -> bool {
-    let is_of_scheme = |c: char| c.is_ascii_alphanumeric() || "+-.".contains(c);
-    to.split_once(':').is_some_and(|(scheme, _)| {
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic()) && scheme.chars().all(is_of_scheme)
-    })
-}
-
-/// Path and query of a reference without a host.
-fn relative(base: &Uri, to: &str) -> String {
-    let (path, query) = to.split_once('?').map_or((to, None), |(path, query)| (path, Some(query)));
-    let (folder, _) = base.path().rsplit_once('/').unwrap_or_default();
-    let (path, query) = match path {
-        "" => (base.path().to_owned(), query.or(base.query())),
-        path if path.starts_with('/') => (without_dots(path), query),
-        path => (without_dots(&format!("{folder}/{path}")), query),
-    };
-    query.map_or(path.clone(), |query| format!("{path}?{query}"))
-}
-
-/// A path from the root without `.` and `..` (RFC 3986, 5.2.4).
-fn without_dots(path: &str) -> String {
-    let mut kept = Vec::new();
-    let mut parts = path.split('/').skip(1).peekable();
-    while let Some(part) = parts.next() {
-        if part == ".." {
-            kept.pop();
-        }
-        match part {
-            "." | ".." if parts.peek().is_none() => kept.push(""),
-            "." | ".." => {}
-            part => kept.push(part),
-        }
-    }
-    format!("/{}", kept.join("/"))
 }
 
 /// The address as it may be shown: what comes after `?` can be a secret, and what comes before `@`.

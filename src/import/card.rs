@@ -1,8 +1,9 @@
 //! The licence that a model's card names: README.md begins with lines of YAML, of which the simple forms are read.
 
-use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
+
+use crate::disk;
 
 /// What is read of README.md, in bytes: its head comes first.
 const BYTES_MAX: u64 = 64 << 10;
@@ -10,11 +11,12 @@ const BYTES_MAX: u64 = 64 << 10;
 /// The licence by the head of README.md; none where there is none, or in a form that is not known. No card is so bad
 /// that the model can't be used.
 pub(super) fn licence(folder: &Path) -> Option<String> {
-    let path = folder.join("README.md");
-    // A pipe would be waited for.
-    fs::metadata(&path).ok().filter(fs::Metadata::is_file)?;
     let mut card = Vec::new();
-    File::open(&path).ok()?.take(BYTES_MAX).read_to_end(&mut card).ok()?;
+    disk::open_regular(&folder.join("README.md"))
+        .ok()?
+        .take(BYTES_MAX)
+        .read_to_end(&mut card)
+        .ok()?;
     let licence = of_card(&String::from_utf8_lossy(&card))?;
     let licence: String = licence.chars().filter(|c| !c.is_control()).collect();
     Some(licence).filter(|licence| !licence.is_empty())

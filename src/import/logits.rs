@@ -1,21 +1,21 @@
 //! The scale and bias that make logits of cosines. They are trained, so they are weights: files of settings hold
 //! but what training began with.
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::ErrorKind;
+use std::path::Path;
 
-use safetensors::tensor::{Dtype, Metadata};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
 
 use super::facts::Facts;
 use super::towers::Towers;
 use super::{ImportError, Options};
 use crate::classify::{ScoreKind, Scoring};
+use crate::disk;
+use crate::memory;
 
 /// Checkpoints that may lie beside the graphs.
 const CHECKPOINTS: [&str; 2] = ["model.safetensors", "open_clip_model.safetensors"];
-/// Largest header of a checkpoint, in bytes; safetensors has the same.
-const HEADER_MAX: u64 = 100_000_000;
 
 /// As asked for; or as the graph of both towers has them; or as the settings or the checkpoint beside the graphs say.
 /// And the checkpoint's name, where one was read. A model without words has no logits.
@@ -69,79 +69,43 @@ impl Checkpoint {
     fn read(folder: &Path) -> Result<Self, ImportError> {
         for name in CHECKPOINTS {
             let path = folder.join(name);
-            let io = |source| ImportError::Io { path: path.clone(), source };
-            match std::fs::metadata(&path) {
+            let file = match disk::open_regular(&path) {
                 Err(error) if error.kind() == ErrorKind::NotFound => continue,
-                Err(error) => return Err(io(error)),
-                Ok(_) => {}
-            }
-            let mut weights = Weights::open(path.clone())?;
-            let scale = weights.number("logit_scale")?.map(f32::exp);
-            return Ok(Self { name: Some(name), scale, bias: weights.number("logit_bias")? });
+                file => file.and_then(|file| memory::map(&file)),
+            };
+            let bytes = file.map_err(|source| ImportError::Io { path: path.clone(), source })?;
+            let wrong = |reason: String| ImportError::File { path: path.clone(), reason };
+            let tensors =
+                SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+            let number = |name: &str| match tensors.tensor(name) {
+                Ok(tensor) => number(&tensor).map(Some).ok_or_else(|| {
+                    let (size, dtype) = (tensor.data().len(), tensor.dtype());
+                    wrong(format!("{name} is no number: it has {size} bytes of {dtype:?}"))
+                }),
+                Err(_) => Ok(None),
+            };
+            let scale = number("logit_scale")?.map(f32::exp);
+            return Ok(Self { name: Some(name), scale, bias: number("logit_bias")? });
         }
         Ok(Self::default())
     }
 }
 
-/// A safetensors file of which but the header is in memory.
-struct Weights {
-    path: PathBuf,
-    file: File,
-    /// Where the tensors begin, in bytes.
-    start: u64,
-    tensors: Metadata,
-}
-
-impl Weights {
-    fn open(path: PathBuf) -> Result<Self, ImportError> {
-        let wrong = |reason: String| ImportError::File { path: path.clone(), reason };
-        let io = |source| ImportError::Io { path: path.clone(), source };
-        if !path.is_file() {
-            return Err(wrong("it is no file".into()));
-        }
-        let mut file = File::open(&path).map_err(io)?;
-        let mut length = [0; 8];
-        file.read_exact(&mut length).map_err(io)?;
-        let length = u64::from_le_bytes(length);
-        if length > HEADER_MAX {
-            return Err(wrong("it is no safetensors file".into()));
-        }
-        let mut header = Vec::new();
-        let read = file.by_ref().take(length).read_to_end(&mut header).map_err(io)?;
-        if read as u64 != length {
-            return Err(wrong("it was cut off".into()));
-        }
-        let tensors = serde_json::from_slice(&header).map_err(|error| wrong(error.to_string()))?;
-        Ok(Self { path, file, start: 8 + length, tensors })
-    }
-
-    /// The one number that is in a tensor.
-    fn number(&mut self, name: &str) -> Result<Option<f32>, ImportError> {
-        let Some(info) = self.tensors.info(name) else { return Ok(None) };
-        let (from, to) = info.data_offsets;
-        let mut bytes = [0; 4];
-        let bytes = match (info.dtype, to.saturating_sub(from)) {
-            (Dtype::F32, 4) => &mut bytes[..],
-            (Dtype::F16 | Dtype::BF16, 2) => &mut bytes[..2],
-            (dtype, size) => {
-                let reason = format!("{name} is no number: it has {size} bytes of {dtype:?}");
-                return Err(ImportError::File { path: self.path.clone(), reason });
-            }
-        };
-        let dtype = info.dtype;
-        let read = self.file.seek(SeekFrom::Start(self.start + from as u64));
-        let read: io::Result<()> = read.and_then(|_| self.file.read_exact(bytes));
-        read.map_err(|source| ImportError::Io { path: self.path.clone(), source })?;
-        Ok(Some(match (dtype, &*bytes) {
-            (Dtype::F16, &[low, high]) => half::f16::from_le_bytes([low, high]).to_f32(),
-            (_, &[low, high]) => half::bf16::from_le_bytes([low, high]).to_f32(),
-            (_, bytes) => f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]),
-        }))
+/// The one number that is in a tensor.
+fn number(tensor: &TensorView<'_>) -> Option<f32> {
+    match (tensor.dtype(), tensor.data()) {
+        (Dtype::F32, &[a, b, c, d]) => Some(f32::from_le_bytes([a, b, c, d])),
+        (Dtype::F16, &[a, b]) => Some(half::f16::from_le_bytes([a, b]).to_f32()),
+        (Dtype::BF16, &[a, b]) => Some(half::bf16::from_le_bytes([a, b]).to_f32()),
+        _ => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::{Seek, SeekFrom, Write};
+
     use super::*;
 
     /// A checkpoint whose scale lies behind more than a small board's memory, of which nothing is read.
@@ -150,7 +114,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.safetensors");
         let write = |header: &str, rest: &[(u64, &[u8])]| {
-            use std::io::Write;
             let mut file = File::create(&path).unwrap();
             file.write_all(&(header.len() as u64).to_le_bytes()).unwrap();
             file.write_all(header.as_bytes()).unwrap();

@@ -1,12 +1,12 @@
 //! A JSON file of settings, whose errors name the file and the field.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::ImportError;
+use crate::disk;
 
 /// Largest file of settings that is read, in bytes.
 const BYTES_MAX: u64 = 16 << 20;
@@ -198,19 +198,9 @@ impl Said {
 
 /// A file's bytes, so many at most; none where there is no such file.
 pub(super) fn bytes(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, ImportError> {
-    let io = |source| ImportError::Io { path: path.into(), source };
-    let wrong = |reason: String| ImportError::File { path: path.into(), reason };
-    match std::fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(io(error)),
-        // A pipe would be waited for.
-        Ok(metadata) if !metadata.is_file() => return Err(wrong("it is no file".into())),
-        Ok(_) => {}
+    match disk::read_regular(path, bytes_max) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ImportError::Io { path: path.into(), source }),
     }
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
-    if read.map_err(io)? as u64 > bytes_max {
-        return Err(wrong(format!("it has more than {bytes_max} bytes")));
-    }
-    Ok(Some(bytes))
 }

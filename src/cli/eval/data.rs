@@ -6,7 +6,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use edgeclip::capture::{CLIPS, Frame, PictureError, open_regular, read_from};
+use edgeclip::capture::{CLIPS, Frame, PictureError, read_from};
+use edgeclip::disk::open_regular;
 use serde::Serialize;
 
 use super::list;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use csv::{Position, ReaderBuilder, StringRecord, Trim};
-use edgeclip::capture::open_regular;
+use edgeclip::disk::open_regular;
 
 /// Largest list that is read, in bytes.
 const LIST_BYTES_MAX: u64 = 256 << 20;

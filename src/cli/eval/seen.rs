@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use edgeclip::capture::{Clip, Frame};
+use edgeclip::capture::{Clip, ClipError, Frame};
+use edgeclip::disk::open_regular;
 use edgeclip::embedding::Embedding;
 use edgeclip::pipeline::{ImageSide, Model};
 use serde::Serialize;
@@ -114,6 +115,7 @@ impl Times {
             self.decode += begun.elapsed();
             return self.encode(image_side, &frame);
         };
+        open_regular(clip).map_err(ClipError::from)?;
         let mut clip = Clip::open(clip, frames)?;
         self.decode += begun.elapsed();
         let mut embeddings = Vec::new();
