@@ -127,6 +127,13 @@ read_only() {
     wait_for "it starts again" is_live images
     kept || fail "the labels are lost"
     stop
+
+    # A purge empties the partition, which stays where it is.
+    mount -o remount,rw /
+    dpkg --purge edgeclip || fail "purge"
+    mountpoint -q /var/lib/private/edgeclip || fail "the partition was unmounted"
+    [ -z "$(find /var/lib/private/edgeclip -mindepth 1 ! -name lost+found)" ] || fail "purged, its state is still there"
+    say "purged with its partition mounted"
 }
 
 trap 'fail "line $LINENO"' ERR
