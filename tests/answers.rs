@@ -1,6 +1,6 @@
 //! The program's answers to the example pictures are the same on every machine: those in `tests/data/answers`, which
 //! an x86-64 CPU gave (`EDGECLIP_ANSWERS=write cargo test --release --test answers` writes them anew, when the model
-//! or the pictures change). On AArch64 they may come out of an emulator.
+//! or the pictures change). On `AArch64` they may come out of an emulator.
 #![cfg(feature = "mini")]
 
 use std::fs;
