@@ -14,6 +14,7 @@ export CARGO_BUILD_TARGET=$target
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}/aarch64 # another compiler than the host's
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS="-D warnings"
-export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="$qemu -cpu ${RUNNER_CPU:-max} -L /usr/aarch64-linux-gnu"
+export EDGECLIP_RUNNER="$qemu -cpu ${RUNNER_CPU:-max} -L /usr/aarch64-linux-gnu"
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=$EDGECLIP_RUNNER
 export CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc
 exec "$@"

@@ -1,6 +1,10 @@
 //! The tiles: `rows x nr` blocks of an int8 product, one implementation for each kind of CPU.
 //!
 //! Every kernel gives the same int32 bits for the same bytes. The scalar one says what they are.
+#![cfg_attr(
+    not(any(target_arch = "x86_64", target_arch = "aarch64")),
+    allow(dead_code, unused_imports, unused_macros, reason = "only the scalar kernel is there")
+)]
 #![allow(unsafe_code)]
 
 mod layouts;
@@ -79,7 +83,7 @@ struct Checked {
     start: *const i32,
     columns: *const i8,
     /// The bytes that are needed soon, and how many of them to ask for with each chunk.
-    #[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "AArch64 CPUs see to it"))]
+    #[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "AArch64 CPUs see to it"))]
     soon: (*const i8, usize),
     sums: *mut i32,
     stride: usize,
