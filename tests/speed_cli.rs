@@ -112,8 +112,9 @@ fn bench_report_writes_a_record_and_its_page_and_nothing_private() {
     assert!(err.contains("attach both to an issue"), "{err}");
     let files: Vec<&str> = out.lines().collect();
     assert_eq!(files.len(), 2, "{out}");
-    assert!(files[0].starts_with("annas-results/") && files[0].ends_with(".json"), "{out}");
-    assert_eq!(files[1], files[0].replace(".json", ".md"));
+    let stem = files[0].strip_suffix(".json").expect(files[0]);
+    assert!(stem.starts_with("annas-results/"), "{stem}");
+    assert_eq!(files[1], format!("{stem}.md"));
     let [text, page] = [0, 1].map(|at| fs::read_to_string(folder.path().join(files[at])).unwrap());
     let record = json(&text);
     assert_eq!((&record["format"], &record["note"]), (&1.into(), &"a|fan".into()));

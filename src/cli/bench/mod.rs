@@ -40,9 +40,9 @@ pub(super) struct Arguments {
     #[arg(long, conflicts_with = "report")]
     pipeline: bool,
     /// Measure everything, the whole loop for half a minute among it, and write a record of this machine to send in, with a
-    /// page of Markdown beside it: to FILE.json, or under a name of its own to FOLDER [default: this folder]
-    #[arg(long, value_name = "FOLDER|FILE.json", num_args = 0..=1, require_equals = true, conflicts_with = "json")]
-    report: Option<Option<PathBuf>>,
+    /// page of Markdown beside it: to FILE.json, or under a name of its own to FOLDER or, without a value, to this one
+    #[arg(long, value_name = "FOLDER|FILE.json", num_args = 0..=1, require_equals = true, default_missing_value = ".", conflicts_with = "json")]
+    report: Option<PathBuf>,
     /// How long the report's loop runs, in seconds
     #[arg(long, value_name = "N", default_value_t = 30, requires = "report", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     seconds: u32,
@@ -113,7 +113,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
         return pipeline::run(arguments);
     }
     if let Some(place) = &arguments.report {
-        return report::run(arguments, place.as_deref());
+        return report::run(arguments, place);
     }
     let frame = arguments.picture.as_deref().map_or_else(|| Ok(made_up()), read)?;
     let begun = Instant::now();

@@ -23,7 +23,7 @@ const WATCH_EVERY: Duration = Duration::from_secs(1);
 
 const WHERE_TO: &str = "to send it in, attach both to an issue of the project";
 
-pub(super) fn run(arguments: &Arguments, place: Option<&Path>) -> Result<Outcome, Failure> {
+pub(super) fn run(arguments: &Arguments, place: &Path) -> Result<Outcome, Failure> {
     let machine = Machine::here();
     let mut facts = Facts::of(&machine);
     if arguments.emulated {
@@ -208,12 +208,12 @@ struct Files {
 impl Files {
     /// The file that the user names, or one with this name in the folder that the user names, or in this one. What is
     /// there already stays.
-    fn named(place: Option<&Path>, stem: &str) -> Result<Self, Failure> {
+    fn named(place: &Path, stem: &str) -> Result<Self, Failure> {
         let own = PathBuf::from(format!("{stem}.json"));
         let json = match place {
-            None => own,
-            Some(folder) if folder.is_dir() => folder.join(own),
-            Some(file) => file.to_owned(),
+            here if here == Path::new(".") => own,
+            folder if folder.is_dir() => folder.join(own),
+            file => file.to_owned(),
         };
         if json.extension() != Some(OsStr::new("json")) {
             let words = "neither a folder that is there nor a file whose name ends in .json";
@@ -363,8 +363,8 @@ mod tests {
         let of = |taken| Sustained::of(taken, Duration::from_secs(5), Vec::new(), None);
         let all = of(&taken);
         assert_eq!((all.frames, all.frames_per_s), (25, 5.0));
-        assert_eq!((all.first_tenth_ms, all.last_tenth_ms), (2.0, 24.0));
-        assert_eq!(all.yuyv.all_ms.median, 13.0);
+        let median = all.yuyv.all_ms.median;
+        assert_eq!((all.first_tenth_ms, median, all.last_tenth_ms), (2.0, 13.0, 24.0));
         let one = of(&taken[..1]);
         assert_eq!((one.first_tenth_ms, one.last_tenth_ms), (1.0, 1.0));
     }
