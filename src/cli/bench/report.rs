@@ -49,10 +49,9 @@ pub(super) fn run(arguments: &Arguments, place: &Path) -> Result<Outcome, Failur
     let (described, compute) = (Model::of(&model), Computed::of(&model, &side));
     drop((side, model));
     let (_folder, mut running) = pipeline::start(&arguments.model.options())?;
-    let [yuyv, mjpeg] = pipeline::shots(&frames)?;
-    let [of_yuyv, of_mjpeg] =
-        pipeline::in_turn(&mut running, &yuyv, &mjpeg, arguments.frames as usize)?;
-    let sustained = sustain(&mut running, &yuyv, arguments.seconds, &machine)?;
+    let shots = pipeline::shots(&frames)?;
+    let camera = Camera::measure(&mut running, &shots, arguments.frames)?;
+    let sustained = sustain(&mut running, &shots[0], arguments.seconds, &machine)?;
     // Before the machine cools down.
     let after = State::of(&machine);
     running.stop();
@@ -75,11 +74,7 @@ pub(super) fn run(arguments: &Arguments, place: &Path) -> Result<Outcome, Failur
             encode_ms: measured.encode,
             operators: measured.operators,
         },
-        camera: Camera {
-            frames: arguments.frames,
-            yuyv: Loop::of(&of_yuyv),
-            mjpeg: Loop::of(&of_mjpeg),
-        },
+        camera,
         sustained,
         memory,
     };
@@ -159,6 +154,18 @@ impl Sustained {
             clocks_min_mhz,
             celsius_max,
         }
+    }
+}
+
+impl Camera {
+    fn measure(
+        running: &mut Profile,
+        [yuyv, mjpeg]: &[Vec<Shot>; 2],
+        frames: u32,
+    ) -> anyhow::Result<Self> {
+        let taken = pipeline::in_turn(running, yuyv, mjpeg, frames as usize)?;
+        let [yuyv, mjpeg] = taken.map(|taken| Loop::of(&taken));
+        Ok(Self { frames, yuyv, mjpeg })
     }
 }
 
