@@ -77,6 +77,26 @@ fn profiles_say_what_can_be_so() {
     }
 }
 
+/// What was compared and came out right fits somewhere: below the limit, figures are bold.
+#[test]
+fn boards_know_all_models_that_were_compared() {
+    let support = read("models/SUPPORT.md");
+    let rows = support.lines().filter(|line| line.starts_with("| ") && !line.contains("---"));
+    let right = rows.skip(1).filter(|row| !row.contains("**"));
+    let names: BTreeSet<&str> = right.map(|row| row.split('|').nth(1).unwrap().trim()).collect();
+    assert!(names.contains("clip-rn50") && names.contains("mobileclip-s2"), "{names:?}");
+    let generic = Board::load("generic").unwrap().about.models;
+    assert_eq!(generic.iter().map(String::as_str).collect::<BTreeSet<_>>(), names);
+    // Memory decides, and nothing else.
+    for (Board { name, about, .. }, _) in boards() {
+        let fits = |model: &&String| {
+            about.budget_mb.is_none_or(|budget| Model::named(model).unwrap().labels_mb <= budget)
+        };
+        let fitting: Vec<&String> = generic.iter().filter(fits).collect();
+        assert_eq!(about.models.iter().collect::<Vec<_>>(), fitting, "{name}");
+    }
+}
+
 /// The published count of all parameters is that of both sides.
 #[test]
 fn models_have_the_size_that_was_counted() {

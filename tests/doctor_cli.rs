@@ -58,7 +58,7 @@ fn what_is_fine_is_said_so_and_nothing_is_left_behind() {
     };
     for (about, words) in [
         ("cpu", "scalar"),
-        ("board", "("),
+        ("board", ", profile "),
         ("clock", "set"),
         ("configuration", "right"),
         ("model", "sha256:"),

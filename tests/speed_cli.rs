@@ -1,6 +1,7 @@
 //! The commands about models and speed, as a user runs them.
 #![cfg(feature = "mini")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -95,6 +96,114 @@ fn bench_pipeline_tells_what_the_loop_takes_beside_the_tower() {
     for word in ["640 x 480", "YUYV", "MJPEG", "develop", "all but encode", "%"] {
         assert!(out.contains(word), "no {word} in:\n{out}");
     }
+}
+
+/// Words that a name could be one of.
+fn words(text: &str) -> BTreeSet<&str> {
+    text.split(|c: char| !c.is_alphanumeric() && !"-_:".contains(c)).collect()
+}
+
+#[test]
+fn bench_report_writes_a_record_and_its_page_and_nothing_private() {
+    let folder = folder();
+    fs::create_dir(folder.path().join("annas-results")).unwrap();
+    let line = "bench cat.jpg --report=annas-results --seconds 1 --frames 3 --threads 1 --kernel scalar --note a|fan";
+    let (out, err) = run(folder.path(), line, 0);
+    assert!(err.contains("attach both to an issue"), "{err}");
+    let files: Vec<&str> = out.lines().collect();
+    assert_eq!(files.len(), 2, "{out}");
+    let stem = files[0].strip_suffix(".json").expect(files[0]);
+    assert!(stem.starts_with("annas-results/"), "{stem}");
+    assert_eq!(files[1], format!("{stem}.md"));
+    let [text, page] = [0, 1].map(|at| fs::read_to_string(folder.path().join(files[at])).unwrap());
+    let record = json(&text);
+    assert_eq!((&record["format"], &record["note"]), (&1.into(), &"a|fan".into()));
+    assert_eq!(record["compute"]["kernel"], "scalar");
+    assert_eq!(record["compute"]["threads"], 1);
+    assert_eq!(record["machine"]["arch"], std::env::consts::ARCH);
+    let number = |pointer: &str| record.pointer(pointer).and_then(Value::as_f64).expect(pointer);
+    assert!(number("/sustained/seconds") >= 1.0);
+    let rate = number("/sustained/frames") / number("/sustained/seconds");
+    assert!((number("/sustained/frames_per_s") - rate).abs() < 1e-6);
+    for times in ["/tower/encode_ms", "/camera/yuyv/all_ms", "/camera/mjpeg/all_ms"] {
+        let [p10, median, p90] =
+            ["p10", "median", "p90"].map(|part| number(&format!("{times}/{part}")));
+        assert!(0.0 < p10 && p10 <= median && median <= p90, "{times}");
+    }
+    assert!(number("/sustained/first_tenth_ms") > 0.0 && number("/sustained/last_tenth_ms") > 0.0);
+    assert!(record["tower"]["operators"].as_array().unwrap().len() > 3);
+    for word in ["frames a second", "edgeclip-mini", "scalar", "1 thread", "a\\|fan", "not told"] {
+        assert!(page.contains(word), "no {word} in:\n{page}");
+    }
+    // Neither whose machine it is nor where it was run.
+    let tell = |path: &str| fs::read_to_string(path).unwrap_or_default().trim().to_owned();
+    let mut secrets: Vec<String> = ["USER", "LOGNAME"]
+        .iter()
+        .filter_map(|name| std::env::var(name).ok())
+        .chain([tell("/proc/sys/kernel/hostname"), tell("/etc/machine-id")])
+        .collect();
+    for card in fs::read_dir("/sys/class/net").into_iter().flatten().flatten() {
+        secrets.push(tell(&card.path().join("address").display().to_string()));
+    }
+    secrets.push("cat".to_owned());
+    secrets.push("annas-results".to_owned());
+    for text in [&text, &page] {
+        let said = words(text);
+        for secret in secrets.iter().filter(|secret| !secret.is_empty()) {
+            assert!(!said.contains(&**secret), "{secret} in:\n{text}");
+        }
+        let home = std::env::var("HOME").ok().filter(|home| home.len() > 1);
+        for path in [Some(folder.path().display().to_string()), home].into_iter().flatten() {
+            assert!(!text.contains(&path), "{path} in:\n{text}");
+        }
+    }
+    // A record that is there stays.
+    let (_, err) = run(folder.path(), line, 1);
+    assert!(err.contains(&format!("{} is there already", files[0])), "{err}");
+    assert_eq!(fs::read_to_string(folder.path().join(files[0])).unwrap(), text);
+}
+
+#[test]
+fn bench_report_says_that_it_was_emulated_when_it_is_told_so() {
+    let folder = folder();
+    let line = "bench --report=mine.json --emulated --seconds 1 --frames 1 --threads 1";
+    let (out, _) = run(folder.path(), line, 0);
+    assert_eq!(out, "mine.json\nmine.md\n");
+    let record = json(&fs::read_to_string(folder.path().join("mine.json")).unwrap());
+    assert_eq!(record["machine"]["setting"]["kind"], "emulated");
+    let page = fs::read_to_string(folder.path().join("mine.md")).unwrap();
+    assert!(page.contains("**Emulated: times say nothing about a board**"), "{page}");
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(left.len(), 3, "a record, its page and the picture: {left:?}");
+}
+
+#[test]
+fn bench_report_refuses_what_it_cannot_write() {
+    let folder = folder();
+    fs::write(folder.path().join("kept.md"), "mine").unwrap();
+    for (arguments, code, words) in [
+        ("--report=no/x.json", 1, "no report can be written to no: "),
+        ("--report=/proc/x.json", 1, "no report can be written to /proc: "),
+        ("--report=no", 2, "--report=no: neither a folder that is there nor a file whose name"),
+        ("--report=x.md", 2, "--report=x.md: neither"),
+        ("--report=kept.json", 1, "kept.md is there already: move it, or name another file"),
+        ("--report=", 2, "a value is required for '--report"),
+        ("--report --json", 2, "cannot be used with '--json'"),
+        ("--report --pipeline", 2, "cannot be used with '--pipeline'"),
+        ("--report --seconds 0", 2, "--seconds"),
+        ("--seconds 5", 2, "--report"),
+        ("--note fan", 2, "--report"),
+        ("--emulated", 2, "--report"),
+        ("nothing.jpg --report", 1, "nothing.jpg"),
+        ("--report --model nothing", 1, "nothing"),
+    ] {
+        let (out, err) = run(folder.path(), &format!("bench {arguments}"), code);
+        assert_eq!(out, "", "{arguments}");
+        assert!(err.contains(words), "{arguments}: no {words:?} in:\n{err}");
+    }
+    assert_eq!(fs::read_to_string(folder.path().join("kept.md")).unwrap(), "mine");
+    let left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|it| it.unwrap().path()).collect();
+    assert_eq!(left.len(), 2, "the picture and the page: {left:?}");
 }
 
 #[test]

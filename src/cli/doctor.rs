@@ -69,7 +69,7 @@ fn look(arguments: &run::Arguments) -> Vec<Finding> {
 fn expected(board: &Board) -> Expected {
     let Board { name, about, .. } = board;
     Expected {
-        board: format!("{name} ({})", about.board),
+        board: format!("{}, profile {name}", about.board),
         kernel: about.kernel.clone(),
         budget_mb: about.budget_mb,
     }

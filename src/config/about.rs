@@ -7,17 +7,28 @@ use serde::{Deserialize, Serialize};
 /// What edgeclip takes beside a model's weights, in MB: the program, frames, one frame's activations.
 const BESIDE_MB: u64 = 40;
 
-/// Published models that lose little in int8: their name, and the millions of parameters of the image side and of
-/// the text side, which are as many MB in int8.
+/// Published models that lose little in int8 (`models/SUPPORT.md`): their name, and the millions of parameters of the
+/// image side and of the text side, which are as many MB in int8.
 const MODELS: &[(&str, u64, u64)] = &[
     ("tinyclip-8m-16", 8, 15),
+    ("mobileclip2-s0", 11, 63),
+    ("mobileclip-s1", 22, 63),
     ("dinov2-small", 22, 0),
+    ("mobileclip-s2", 36, 63),
+    ("mobileclip2-s2", 36, 63),
+    ("clip-rn50", 38, 64),
     ("tinyclip-39m-16", 39, 45),
     ("tinyclip-61m-32", 61, 54),
+    ("clip-vit-b-16", 86, 63),
+    ("mobileclip-b", 86, 63),
+    ("mobileclip2-b", 86, 63),
+    ("chinese-clip-base-16", 86, 102),
     ("clip-vit-b-32", 88, 63),
     ("openclip-vit-b-32", 88, 63),
-    ("chinese-clip-base-16", 86, 102),
     ("siglip-base-16-224", 93, 110),
+    ("siglip2-base-16-224", 93, 282),
+    ("clip-vit-l-14", 304, 124),
+    ("clip-vit-l-14-336", 304, 124),
 ];
 
 /// What a profile tells of its board: `[about]`.

@@ -1,11 +1,14 @@
 //! The board itself: processor, heat, clock rate.
 
-use super::{Finding, Machine};
+use super::{Finding, Machine, state};
 
 /// From here on a board is near the point where it slows down: a Raspberry Pi does so from 80 degrees on.
 const HOT_C: f64 = 75.0;
 
 const MIB: u64 = 1 << 20;
+
+/// Where a device tree says which board it is, in words.
+const MODEL: &str = "/proc/device-tree/model";
 
 /// What brings a board's kernel back: 32-bit programs have none of them.
 const WAY_TO_KERNEL: &str = if cfg!(target_pointer_width = "32") {
@@ -35,7 +38,7 @@ const CORES: &[(&str, &str)] = &[
 /// What the profile of a board counts on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Expected {
-    /// The profile's name, and the board's.
+    /// The board's name, and the profile's.
     pub board: String,
     /// An int8 kernel that the board has.
     pub kernel: Option<String>,
@@ -60,14 +63,13 @@ impl Expected {
             let mend = "choose a model of the next smaller board: edgeclip config boards";
             return Finding::warning("board", seen, mend);
         }
-        Finding::ok("board", format!("{board}, as its profile counts on"))
+        Finding::ok("board", format!("{board}: what it counts on is there"))
     }
 }
 
 /// What the processor is, and which int8 kernels it can execute.
 pub(super) fn cpu(machine: &Machine, kernels: &[&str]) -> Finding {
-    let board =
-        machine.read("/proc/device-tree/model").map_or_else(String::new, |model| model + ", ");
+    let board = machine.read(MODEL).map_or_else(String::new, |model| model + ", ");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let name = cpu_name(&machine.read("/proc/cpuinfo").unwrap_or_default());
     let kernels = kernels.join(", ");
@@ -78,21 +80,8 @@ pub(super) fn cpu(machine: &Machine, kernels: &[&str]) -> Finding {
 
 /// The kinds of cores, as `/proc/cpuinfo` tells them.
 fn cpu_name(cpuinfo: &str) -> String {
-    let values = |key: &str| {
-        let mut values: Vec<&str> = cpuinfo
-            .lines()
-            .filter_map(|line| line.split_once(':'))
-            .filter(|(found, _)| found.trim() == key)
-            .map(|(_, value)| value.trim())
-            .collect();
-        values.dedup();
-        values
-    };
-    let known =
-        |part: &&str| CORES.iter().find(|(number, _)| number == part).map(|(_, name)| *name);
-    let of_arm: Vec<&str> =
-        values("CPU part").iter().map(|part| known(part).unwrap_or(part)).collect();
-    let names = if of_arm.is_empty() { values("model name") } else { of_arm };
+    let mut names = core_names(cpuinfo);
+    names.dedup();
     if names.is_empty() {
         "of a kind that the system does not tell".to_owned()
     } else {
@@ -100,13 +89,40 @@ fn cpu_name(cpuinfo: &str) -> String {
     }
 }
 
+/// The name of each core, as `/proc/cpuinfo` tells them.
+pub(super) fn core_names(cpuinfo: &str) -> Vec<String> {
+    let known = |part| CORES.iter().find(|(number, _)| *number == part).map(|(_, name)| *name);
+    let of_arm: Vec<String> =
+        values(cpuinfo, "CPU part").map(|part| known(part).unwrap_or(part).to_owned()).collect();
+    if of_arm.is_empty() {
+        values(cpuinfo, "model name").map(str::to_owned).collect()
+    } else {
+        of_arm
+    }
+}
+
+/// What `/proc/cpuinfo` says under a key, in the order of its lines.
+pub(super) fn values<'a>(cpuinfo: &'a str, key: &'a str) -> impl Iterator<Item = &'a str> {
+    let lines = cpuinfo.lines().filter_map(|line| line.split_once(':'));
+    lines.filter(move |(found, _)| found.trim() == key).map(|(_, value)| value.trim())
+}
+
+/// The device tree's model, or what the firmware calls the machine.
+pub(super) fn name(machine: &Machine) -> Option<String> {
+    machine.read(MODEL).or_else(|| firmware_name(machine))
+}
+
+/// What the firmware of a PC calls it: vendor and product.
+pub(super) fn firmware_name(machine: &Machine) -> Option<String> {
+    let words = ["sys_vendor", "product_name"].map(|name| format!("/sys/class/dmi/id/{name}"));
+    let words = words.into_iter().filter_map(|file| machine.read(file));
+    let words: Vec<String> = words.filter(|word| !word.is_empty()).collect();
+    (!words.is_empty()).then(|| words.join(" "))
+}
+
 /// The hottest place; none where there is no thermometer.
 pub(super) fn temperature(machine: &Machine) -> Option<Finding> {
-    let zones = machine.list("/sys/class/thermal", "thermal_zone");
-    let celsius = zones.iter().filter_map(|zone| {
-        let thousandths: f64 = super::machine::read(&zone.join("temp"))?.parse().ok()?;
-        Some(thousandths / 1000.0)
-    });
+    let celsius = state::temperatures(machine).into_iter().map(|temperature| temperature.celsius);
     let hottest = celsius.max_by(f64::total_cmp)?;
     let words = format!("{hottest:.0} degrees Celsius");
     Some(if hottest < HOT_C {
@@ -117,13 +133,24 @@ pub(super) fn temperature(machine: &Machine) -> Option<Finding> {
     })
 }
 
+/// What the cores' clocks say under a name, in the order of their numbers.
+pub(super) fn of_cores(machine: &Machine, name: &str) -> Vec<String> {
+    let mut cores = machine.list("/sys/devices/system/cpu", "cpu");
+    // cpu10 comes after cpu9.
+    cores.sort_by_key(|core| core.as_os_str().len());
+    let files = cores.iter().map(|core| core.join("cpufreq").join(name));
+    files.filter_map(|file| super::machine::read(&file)).collect()
+}
+
+/// A clock rate, which the system tells in kHz.
+pub(super) fn megahertz(text: &str) -> Option<u64> {
+    Some(text.parse::<u64>().ok()? / 1000)
+}
+
 /// Who decides on the clock rate; none where nobody does.
 pub(super) fn governor(machine: &Machine) -> Option<Finding> {
-    let cores = machine.list("/sys/devices/system/cpu", "cpu");
     let read = |name: &str| -> Vec<String> {
-        let files = cores.iter().map(|core| core.join("cpufreq").join(name));
-        let mut values: Vec<String> =
-            files.filter_map(|file| super::machine::read(&file)).collect();
+        let mut values = of_cores(machine, name);
         values.sort();
         values.dedup();
         values

@@ -147,6 +147,16 @@ pub(super) mod tests {
         (folder, machine)
     }
 
+    /// A machine as `tests/data/machines` describes it: paths, and what they say.
+    pub(in crate::doctor) fn like(name: &str) -> (TempDir, Machine) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/machines");
+        let text = fs::read_to_string(folder.join(format!("{name}.txt"))).unwrap();
+        let files = text.split("=== ").skip(1).map(|part| part.split_once('\n').unwrap());
+        let files: Vec<_> = files.map(|(path, text)| (path, text.replace("\\0", "\0"))).collect();
+        let files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (*path, &**text)).collect();
+        made_up(&files, &[])
+    }
+
     #[test]
     fn files_and_programs_are_those_of_the_root() {
         let (_folder, machine) = made_up(

@@ -5,11 +5,13 @@
 
 mod board;
 mod clock;
+mod facts;
 mod labels;
 mod machine;
 mod model;
 mod outputs;
 mod source;
+mod state;
 mod throttled;
 
 use std::fmt;
@@ -20,7 +22,10 @@ use crate::gemm::available_kernels;
 use crate::pipeline::Options;
 
 pub use board::Expected;
+pub use facts::{CoreKind, Facts, Setting};
 pub use machine::Machine;
+pub use state::{Cooling, State, Temperature, clocks_mhz, temperatures};
+pub use throttled::Throttled;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -92,11 +97,16 @@ pub fn examine_machine(machine: &Machine, expected: &Expected) -> Vec<Finding> {
     let kernels: Vec<&str> = available_kernels().iter().map(|kernel| kernel.name()).collect();
     let mut findings = vec![board::cpu(machine, &kernels)];
     findings.push(expected.compare(machine, &kernels));
-    findings.extend(board::temperature(machine));
-    findings.extend(throttled::look(machine));
-    findings.extend(board::governor(machine));
+    findings.extend(examine_pace(machine));
     findings.push(clock::look(machine));
     findings
+}
+
+/// Looks at what may slow the machine down: its heat, its supply, its clock rate.
+#[must_use]
+pub fn examine_pace(machine: &Machine) -> Vec<Finding> {
+    let heat = board::temperature(machine);
+    heat.into_iter().chain(throttled::look(machine)).chain(board::governor(machine)).collect()
 }
 
 /// Looks at everything that a run with these options would use. Takes some seconds: the model is loaded, and

@@ -10,6 +10,8 @@
 //! | 2   | throttled                     | 18  | throttling has occurred              |
 //! | 3   | soft temperature limit active | 19  | soft temperature limit has occurred  |
 
+use serde::{Deserialize, Serialize};
+
 use super::{Finding, Machine};
 
 /// Bit, whether it is about the supply, what it means now; sixteen bits further up, since the start.
@@ -20,6 +22,9 @@ const BITS: [(u32, bool, &str); 4] = [
     (3, false, "soft temperature limit"),
 ];
 
+/// Where the kernel of a Raspberry Pi before the 5 tells the same, for who has no `vcgencmd` or may not use it.
+const FILE: &str = "/sys/devices/platform/soc/soc:firmware/get_throttled";
+
 /// From a bit of now to that of ever.
 const EVER: u32 = 16;
 
@@ -27,24 +32,53 @@ const SUPPLY: &str =
     "use the board's own power supply and a short cable, and a powered hub for cameras";
 const COOLING: &str = "give the board a heat sink or a fan, or lower source.fps_max";
 
-/// None where there is no `vcgencmd`: it is no Raspberry Pi.
+/// What the bits say, in words.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Throttled {
+    /// As the firmware tells them: `0x50005`.
+    pub bits: String,
+    /// What slows or starves the board just now.
+    pub now: Vec<String>,
+    /// What did so at any time since the start.
+    pub ever: Vec<String>,
+}
+
+impl Throttled {
+    pub(super) fn from_bits(bits: u32) -> Self {
+        let words = |shift: u32| {
+            let set = BITS.iter().filter(|(bit, ..)| bits >> (bit + shift) & 1 == 1);
+            set.map(|(.., words)| (*words).to_owned()).collect()
+        };
+        Self { bits: format!("{bits:#x}"), now: words(0), ever: words(EVER) }
+    }
+}
+
+/// None where there is neither `vcgencmd` nor the kernel's file: it is no Raspberry Pi.
 pub(super) fn look(machine: &Machine) -> Option<Finding> {
+    if let Some(bits) = ask(machine) {
+        return Some(judge(bits));
+    }
     machine.program("vcgencmd")?;
+    let mend = "sudo usermod -aG video $USER, and log in anew";
+    Some(Finding::warning("supply", "vcgencmd get_throttled does not answer", mend))
+}
+
+/// The bits; none where nothing tells.
+pub(super) fn ask(machine: &Machine) -> Option<u32> {
     let answer = machine.ask("vcgencmd", &["get_throttled"]);
-    Some(match answer.as_deref().and_then(parse) {
-        Some(bits) => judge(bits),
-        None => Finding::warning(
-            "supply",
-            "vcgencmd get_throttled does not answer",
-            "sudo usermod -aG video $USER, and log in anew",
-        ),
-    })
+    let of_program = answer.as_deref().and_then(parse);
+    of_program.or_else(|| hexadecimal(&machine.read(FILE)?))
 }
 
 /// `throttled=0x50005`
 fn parse(answer: &str) -> Option<u32> {
-    let digits = answer.trim().strip_prefix("throttled=0x")?;
-    u32::from_str_radix(digits, 16).ok()
+    hexadecimal(answer.trim().strip_prefix("throttled=")?)
+}
+
+/// With `0x`, as the program prints it, or without, as the kernel does.
+fn hexadecimal(text: &str) -> Option<u32> {
+    u32::from_str_radix(text.strip_prefix("0x").unwrap_or(text), 16).ok()
 }
 
 fn judge(bits: u32) -> Finding {
@@ -101,7 +135,8 @@ mod tests {
             assert!(finding.seen.contains(words), "{bits}: {finding}");
             assert_eq!(supply(&finding), about_supply, "{bits}: {finding}");
         }
-        for answer in ["", "0x0", "throttled=", "throttled=0xfffffffff", "error=1"] {
+        for answer in ["", "0x0", "throttled=", "throttled=0x", "throttled=0xfffffffff", "error=1"]
+        {
             assert_eq!(parse(answer), None, "{answer}");
         }
     }
@@ -114,5 +149,15 @@ mod tests {
         assert!(look(&machine).unwrap().mend.unwrap().contains("usermod -aG video"));
         let (_folder, machine) = made_up(&[], &[]);
         assert_eq!(look(&machine), None);
+        let (_folder, machine) = made_up(&[(FILE, "50005\n")], &[]);
+        assert!(look(&machine).unwrap().seen.contains("throttled now"));
+    }
+
+    #[test]
+    fn bits_are_words_in_a_record() {
+        let throttled = Throttled::from_bits(0x5_0001);
+        assert_eq!(throttled.bits, "0x50001");
+        assert_eq!(throttled.now, ["undervoltage"]);
+        assert_eq!(throttled.ever, ["undervoltage", "throttled"]);
     }
 }

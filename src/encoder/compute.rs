@@ -42,6 +42,7 @@ pub struct Compute {
     precision: Precision,
     kernel: &'static Kernel,
     threads: usize,
+    cores: Option<Cores>,
     workers: SharedWorkers,
 }
 
@@ -60,12 +61,13 @@ impl Compute {
             cores.pin().map_err(EncoderError::Cores)?;
         }
         // What the calling thread could do, the others can.
-        let pin = move || drop(cores.as_ref().map(Cores::pin));
+        let of_workers = cores.clone();
+        let pin = move || drop(of_workers.as_ref().map(Cores::pin));
         let workers = Workers::start_with(threads, pin).map_err(EncoderError::Threads)?;
         log::info!("int8 kernel {}, {threads} threads", kernel.name());
         let threads = workers.threads();
         let workers = Arc::new(Mutex::new(workers));
-        Ok(Self { precision: options.precision, kernel, threads, workers })
+        Ok(Self { precision: options.precision, kernel, threads, cores, workers })
     }
 
     /// Arithmetic of the large products.
@@ -84,6 +86,12 @@ impl Compute {
     #[must_use]
     pub fn threads(&self) -> usize {
         self.threads
+    }
+
+    /// The cores that the threads stay on; none where they may move.
+    #[must_use]
+    pub fn cores(&self) -> Option<&Cores> {
+        self.cores.as_ref()
     }
 
     /// For one tower.

@@ -1,6 +1,9 @@
 //! `edgeclip bench`: how fast a model is on this machine, stage by stage and operator by operator.
 
+mod markdown;
 mod pipeline;
+mod record;
+mod report;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +16,7 @@ use clap::Args;
 use edgeclip::capture::{self, Frame};
 use edgeclip::encoder::NodeTime;
 use edgeclip::pipeline::ImageSide;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use stats_alloc::Region;
 
 use super::{ALLOCATOR, Failure, ModelArguments, Outcome, print_json};
@@ -34,15 +37,29 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     frames: u32,
     /// Measure the whole loop with frames as a camera sends them: what it takes beside the image tower
-    #[arg(long)]
+    #[arg(long, conflicts_with = "report")]
     pipeline: bool,
+    /// Measure everything, the whole loop for half a minute among it, and write a record of this machine to send in, with a
+    /// page of Markdown beside it: to FILE.json, or under a name of its own to FOLDER or, without a value, to this one
+    #[arg(long, value_name = "FOLDER|FILE.json", num_args = 0..=1, require_equals = true, default_missing_value = ".", conflicts_with = "json")]
+    report: Option<PathBuf>,
+    /// How long the report's loop runs, in seconds
+    #[arg(long, value_name = "N", default_value_t = 30, requires = "report", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    seconds: u32,
+    /// What the report can't see: a case, a fan, a power supply
+    #[arg(long, value_name = "TEXT", requires = "report")]
+    note: Option<String>,
+    /// Say in the report that an emulator executes this, where it does not tell so itself
+    #[arg(long, requires = "report")]
+    emulated: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 /// Times of many frames, in milliseconds.
-#[derive(Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct Times {
     median: f64,
     /// A tenth of the frames were faster, a tenth slower.
@@ -50,7 +67,8 @@ struct Times {
     p90: f64,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 struct Operator {
     name: String,
     /// Nodes of that operator.
@@ -93,6 +111,9 @@ struct Answer<'a> {
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     if arguments.pipeline {
         return pipeline::run(arguments);
+    }
+    if let Some(place) = &arguments.report {
+        return report::run(arguments, place);
     }
     let frame = arguments.picture.as_deref().map_or_else(|| Ok(made_up()), read)?;
     let begun = Instant::now();
@@ -212,7 +233,8 @@ fn operators(frames: &[Vec<NodeTime>]) -> Vec<Operator> {
 
 fn times(mut values: Vec<f64>) -> Times {
     values.sort_by(f64::total_cmp);
-    let at = |part: usize| values[(values.len() - 1) * part / 10];
+    // To the nanosecond: clocks say no more.
+    let at = |part: usize| (values[(values.len() - 1) * part / 10] * 1e6).round() / 1e6;
     Times { median: at(5), p10: at(1), p90: at(9) }
 }
 

@@ -5,8 +5,9 @@ use std::io::{self, Write};
 use anyhow::{Context, anyhow};
 use edgeclip::capture::{Encoding, Frame, Shot, encode_jpeg};
 use edgeclip::encoder::Precision;
-use edgeclip::pipeline::{FrameTimes, Options, Profile};
-use serde::Serialize;
+use edgeclip::pipeline::{FrameTimes, ModelOptions, Options, Profile};
+use serde::{Deserialize, Serialize};
+use tempfile::TempDir;
 
 use super::{Arguments, PICTURE, Times, WARM_UP, made_up, times};
 use crate::cli::pictures::collect;
@@ -44,61 +45,48 @@ struct Answer {
     /// Different pictures, and frames that were measured.
     pictures: usize,
     frames: u32,
-    yuyv: Measured,
-    mjpeg: Measured,
+    yuyv: Loop,
+    mjpeg: Loop,
 }
 
 /// What frames of one encoding took, in milliseconds.
-#[derive(Serialize)]
-struct Measured {
-    stages: Vec<Stage>,
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Loop {
+    pub(super) stages: Vec<Stage>,
     /// All but the image tower.
-    others_ms: Times,
-    all_ms: Times,
+    pub(super) others_ms: Times,
+    pub(super) all_ms: Times,
     /// Of a frame's time, all but the image tower: medians.
-    others_share: f64,
+    pub(super) others_share: f64,
 }
 
-#[derive(Serialize)]
-struct Stage {
-    name: &'static str,
-    ms: Times,
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Stage {
+    pub(super) name: String,
+    pub(super) ms: Times,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     let frames = frames(arguments)?;
-    let yuyv: Vec<Shot> = frames.iter().map(yuyv).collect();
-    let mjpeg = frames.iter().map(mjpeg).collect::<Option<Vec<Shot>>>();
-    let mjpeg = mjpeg.ok_or_else(|| anyhow!("the frames can't be made JPEGs"))?;
-    let folder = tempfile::tempdir()?;
-    let mut options = Options { model: arguments.model.options(), ..Options::default() };
-    // The outputs that most have: events go to a file, the page is there, and nobody looks at it.
-    (options.jsonl.stdout, options.jsonl.file) = (false, Some(folder.path().join("events.jsonl")));
-    options.http.listen.set_port(0);
-    let mut profile = Profile::start(&options, LABELS.to_owned())?;
-    let (mut of_yuyv, mut of_mjpeg) = (Vec::new(), Vec::new());
-    // In turn, so that what slows the machine for a while slows both.
-    for at in 0..arguments.frames as usize + WARM_UP {
-        let raw = profile.take(&yuyv[at % yuyv.len()])?;
-        let packed = profile.take(&mjpeg[at % mjpeg.len()])?;
-        if at >= WARM_UP {
-            of_yuyv.push(raw);
-            of_mjpeg.push(packed);
-        }
-    }
+    let [yuyv, mjpeg] = shots(&frames)?;
+    let options = arguments.model.options();
+    let (_folder, mut profile) = start(&options)?;
+    let [of_yuyv, of_mjpeg] = in_turn(&mut profile, &yuyv, &mjpeg, arguments.frames as usize)?;
     profile.stop();
     let [width, height] = PICTURE;
     let answer = Answer {
         version: env!("CARGO_PKG_VERSION"),
         arch: std::env::consts::ARCH,
-        precision: options.model.precision,
-        threads: options.model.threads,
+        precision: options.precision,
+        threads: options.threads,
         width,
         height,
         pictures: frames.len(),
         frames: arguments.frames,
-        yuyv: Measured::of(&of_yuyv),
-        mjpeg: Measured::of(&of_mjpeg),
+        yuyv: Loop::of(&of_yuyv),
+        mjpeg: Loop::of(&of_mjpeg),
     };
     if arguments.json {
         print_json(&answer)?;
@@ -108,10 +96,49 @@ pub(super) fn run(arguments: &Arguments) -> Result<Outcome, Failure> {
     Ok(Outcome::Done)
 }
 
-impl Measured {
-    fn of(frames: &[FrameTimes]) -> Self {
+/// The loop with the outputs that most have: events go to a file of the folder, the page is there, and nobody looks
+/// at it.
+pub(super) fn start(model: &ModelOptions) -> anyhow::Result<(TempDir, Profile)> {
+    let folder = tempfile::tempdir()?;
+    let mut options = Options { model: model.clone(), ..Options::default() };
+    (options.jsonl.stdout, options.jsonl.file) = (false, Some(folder.path().join("events.jsonl")));
+    options.http.listen.set_port(0);
+    let profile = Profile::start(&options, LABELS.to_owned())?;
+    Ok((folder, profile))
+}
+
+/// The frames as a camera sends them: raw, and as JPEGs.
+pub(super) fn shots(frames: &[Frame]) -> anyhow::Result<[Vec<Shot>; 2]> {
+    let mjpeg = frames.iter().map(mjpeg).collect::<Option<_>>();
+    let mjpeg = mjpeg.ok_or_else(|| anyhow!("the frames can't be made JPEGs"))?;
+    Ok([frames.iter().map(yuyv).collect(), mjpeg])
+}
+
+/// In turn, so that what slows the machine for a while slows both.
+pub(super) fn in_turn(
+    profile: &mut Profile,
+    yuyv: &[Shot],
+    mjpeg: &[Shot],
+    frames: usize,
+) -> anyhow::Result<[Vec<FrameTimes>; 2]> {
+    let [mut of_yuyv, mut of_mjpeg] = [Vec::new(), Vec::new()];
+    for at in 0..frames + WARM_UP {
+        let raw = profile.take(&yuyv[at % yuyv.len()])?;
+        let packed = profile.take(&mjpeg[at % mjpeg.len()])?;
+        if at >= WARM_UP {
+            of_yuyv.push(raw);
+            of_mjpeg.push(packed);
+        }
+    }
+    Ok([of_yuyv, of_mjpeg])
+}
+
+impl Loop {
+    pub(super) fn of(frames: &[FrameTimes]) -> Self {
         let of = |get: Part| times(frames.iter().map(get).map(f64::from).collect());
-        let stages = STAGES.iter().map(|(name, get)| Stage { name, ms: of(*get) }).collect();
+        let stages = STAGES.iter();
+        let stages = stages.map(|(name, get)| Stage { name: (*name).to_owned(), ms: of(*get) });
+        let stages = stages.collect();
         let (others_ms, all_ms) = (of(FrameTimes::others_ms), of(FrameTimes::all_ms));
         let others_share = others_ms.median / all_ms.median;
         Self { stages, others_ms, all_ms, others_share }
@@ -119,7 +146,7 @@ impl Measured {
 }
 
 /// The pictures that the user names, or a made-up one, at a camera's size.
-fn frames(arguments: &Arguments) -> Result<Vec<Frame>, Failure> {
+pub(super) fn frames(arguments: &Arguments) -> Result<Vec<Frame>, Failure> {
     let Some(path) = &arguments.picture else { return Ok(vec![made_up()]) };
     let pictures = collect(std::slice::from_ref(path))?;
     let read = pictures.iter().map(|picture| {
@@ -200,7 +227,7 @@ fn print(answer: &Answer) -> io::Result<()> {
     )?;
     let row = |name: &str, raw: f64, packed: f64| format!("  {name:<52}{raw:9.3} {packed:9.3}");
     for (raw, packed) in yuyv.stages.iter().zip(&mjpeg.stages) {
-        writeln!(out, "{}", row(raw.name, raw.ms.median, packed.ms.median))?;
+        writeln!(out, "{}", row(&raw.name, raw.ms.median, packed.ms.median))?;
     }
     let (raw, packed) = (&yuyv.others_ms, &mjpeg.others_ms);
     writeln!(out, "{}", row("all but encode", raw.median, packed.median))?;
