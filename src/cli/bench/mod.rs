@@ -28,7 +28,7 @@ const PICTURE: [u32; 2] = [640, 480];
 
 #[derive(Args)]
 pub(super) struct Arguments {
-    /// Picture to measure with, or a folder of them with --pipeline [default: a made-up one of 640 x 480]
+    /// Picture to measure with, or a folder of them with --pipeline or --report [default: a made-up one of 640 x 480]
     #[arg(value_name = "IMAGE")]
     picture: Option<PathBuf>,
     #[command(flatten)]
