@@ -3,7 +3,7 @@
 # Files of modules and of what they need, in order.
 modules() { # folder version module...
     local module
-    for module in "${@:3}"; do modprobe -d "${1:-/}" -S "$2" --show-depends "$module"; done |
+    for module in "${@:3}"; do modprobe -d "$1" -S "$2" --show-depends "$module"; done |
         sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++'
 }
 

@@ -8,6 +8,7 @@
 set -euo pipefail
 deb=$(readlink -f "$1")
 here=$(readlink -f "$(dirname "$0")")
+. "$here/../machine.sh"
 pictures=$here/../../examples/images
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/edgeclip
 work=$(mktemp -d)
@@ -82,32 +83,24 @@ install_and_use() {
 
 # A disk with the system, a disk for its state, Debian's kernel, and a first program that mounts the one.
 boot() {
-    local kernel version modules module disk=$work/disk
+    local kernel version files disk=$work/disk
     kernel=$(ls /boot/vmlinuz-*-amd64 | sort -V | tail -n 1)
     version=${kernel#/boot/vmlinuz-}
-    modules=$(for module in virtio_pci virtio_blk ext4 vivid; do modprobe -S "$version" --show-depends $module; done |
-        sed -n 's/^insmod \([^ ]*\).*/\1/p' | awk '!seen[$0]++')
-    mkdir -p "$disk/bin" "$disk/proc" "$disk/sys" "$disk/dev" "$disk/root"
-    cp "$(command -v busybox)" "$disk/bin/busybox"
+    mapfile -t files < <(modules / "$version" virtio_pci virtio_blk ext4 vivid)
+    begin_disk "$disk" "$(command -v busybox)" "${files[@]}"
+    mkdir "$disk/root"
     {
-        echo '#!/bin/busybox sh'
-        echo 'for fs in proc sysfs devtmpfs; do case $fs in proc) at=/proc ;; sysfs) at=/sys ;; *) at=/dev ;; esac; /bin/busybox mount -t $fs none $at; done'
-        for module in $modules; do
-            cp "$module" "$disk/"
-            case $module in *vivid.ko*) echo "/bin/busybox insmod /${module##*/} n_devs=1 node_types=0x1" ;; *) echo "/bin/busybox insmod /${module##*/}" ;; esac
-        done
         echo 'mode=$(/bin/busybox grep -o "root_mode=r[ow]" /proc/cmdline)'
         echo '/bin/busybox mount -t ext4 -o ${mode#*=} /dev/vda /root'
         echo 'for fs in proc sys dev; do /bin/busybox mount --move /$fs /root/$fs; done'
         echo 'exec /bin/busybox switch_root /root /sbin/init'
-    } >"$disk/init"
-    chmod 755 "$disk/init"
-    (cd "$disk" && find . | busybox cpio -o -H newc 2>/dev/null) >"$work/disk.cpio"
+    } >>"$disk/init"
+    pack_disk "$disk" >"$work/disk.cpio"
 
     cp -a "$root" "$work/booted"
     mkdir -p "$work/booted/opt"
     cp -r "$pictures" "$work/booted/opt/images"
-    cp "$work/next.deb" "$here/inside.sh" "$work/booted/opt/"
+    cp "$work/next.deb" "$here/inside.sh" "$here/../machine.sh" "$work/booted/opt/"
     printf '[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\nExecStart=/bin/bash /opt/inside.sh\n[Install]\nWantedBy=graphical.target\n' >"$work/booted/etc/systemd/system/inside.service"
     chroot "$work/booted" systemctl enable --quiet inside.service
     chroot "$work/booted" systemctl set-default --quiet graphical.target

@@ -6,6 +6,7 @@ exec >/dev/ttyS0 2>&1 </dev/null
 export DEBIAN_FRONTEND=noninteractive
 unit=edgeclip.service
 pictures=/opt/images
+. /opt/machine.sh
 
 say() { echo "inside: $*"; }
 end() {
@@ -20,16 +21,6 @@ fail() {
     exit 1
 }
 show() { systemctl show --property "$1" --value $unit; }
-# An emulated machine is slow: what must come comes within three minutes.
-wait_for() { # what command...
-    local what=$1 round
-    shift
-    for ((round = 0; round < 180; round++)); do
-        "$@" && say "$what" && return
-        sleep 1
-    done
-    fail "$what"
-}
 is_live() { [[ $(show StatusText) == *"$1 is live"* ]]; }
 said() { journalctl --quiet --no-pager --unit $unit --grep "$1" | grep -q .; }
 fed_since() { (($(show WatchdogTimestampMonotonic) > $1)); }
