@@ -32,9 +32,9 @@ pack_disk() { # folder
 
 # An emulated machine is slow: what must come comes within three minutes.
 wait_for() { # what command...
-    local what=$1 round
+    local what=$1 until=$((SECONDS + 180))
     shift
-    for ((round = 0; round < 180; round++)); do
+    while ((SECONDS < until)); do
         "$@" && say "$what" && return
         sleep 1
     done

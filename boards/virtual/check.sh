@@ -15,7 +15,7 @@ config=/etc/edgeclip.toml
 token=the-key-of-a-virtual-board
 machine='' broker=''
 work=$(mktemp -d)
-trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$work"' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true; wait; rm -rf "$work"' EXIT
 trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
 
 set_up() {

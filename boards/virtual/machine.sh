@@ -4,6 +4,8 @@
 say() { echo "$*"; }
 fail() {
     echo "FAILED: $*" >&2
+    [ -z "${failed:-}" ] || exit 1
+    failed=1
     [ ! -e "$work/console" ] || grep -av '^<<' "$work/console" | tail -n 30 >&2
     ! runs "$machine" || { echo "what edgeclip said:" && guest 'tail -n 30 /tmp/log; tail -n 5 /tmp/events'; } >&2
     exit 1
@@ -55,6 +57,7 @@ guest() { # command
     echo "$name $1" >&4
     for ((round = 0; round < 600; round++)); do
         status=$(tail -c "+$((from + 1))" "$work/console" | tr -d '\r' | grep -a "^<<$name ") && break || status=
+        runs "$machine" || break
         sleep 0.1
     done
     [ -n "$status" ] || fail "no answer to $1"
