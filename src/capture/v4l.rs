@@ -176,8 +176,7 @@ struct Offer {
 fn choose(device: &Device, options: &Options) -> io::Result<[u8; 4]> {
     let names: Vec<[u8; 4]> =
         device.enum_formats()?.iter().map(|description| description.fourcc.repr).collect();
-    let offered = names.iter().map(|name| String::from_utf8_lossy(name).trim().to_owned());
-    let offered = offered.collect::<Vec<_>>().join(", ");
+    let offered = names.iter().map(|name| spelled(*name)).collect::<Vec<_>>().join(", ");
     if options.format != Format::Auto {
         let wanted = FORMATS.iter().find(|(format, _, _)| *format == options.format);
         return wanted.map(|(_, name, _)| *name).filter(|name| names.contains(name)).ok_or_else(
@@ -273,12 +272,16 @@ pub(super) fn offered(path: &Path) -> Result<Vec<String>, String> {
         let device = Device::with_path(path)?;
         check(&device)?;
         let formats = device.enum_formats()?;
-        let names = formats
-            .iter()
-            .map(|format| String::from_utf8_lossy(&format.fourcc.repr).trim().to_owned());
-        Ok(names.collect())
+        Ok(formats.iter().map(|format| spelled(format.fourcc.repr)).collect())
     };
     guarded(ask).map_err(|error| explained(&error))
+}
+
+/// A format's name as the kernel prints it: the highest bit says that its numbers are big-endian.
+fn spelled(mut name: [u8; 4]) -> String {
+    let end = if name[3] & 0x80 > 0 { "-BE" } else { "" };
+    name[3] &= 0x7f;
+    format!("{}{end}", String::from_utf8_lossy(&name).trim())
 }
 
 /// An error, and the way out where there is a usual one.
@@ -331,6 +334,13 @@ mod tests {
         assert_eq!(nearest(&camera, 16.0).unwrap().1.denominator, 30);
         assert_eq!(nearest(&camera, 60.0).unwrap().1.denominator, 30);
         assert!(nearest(&[], 15.0).is_none());
+    }
+
+    #[test]
+    fn names_of_formats_can_be_read() {
+        for (name, expected) in [(*b"YUYV", "YUYV"), (*b"Y16 ", "Y16"), (*b"Y16\xa0", "Y16-BE")] {
+            assert_eq!(spelled(name), expected);
+        }
     }
 
     #[test]
