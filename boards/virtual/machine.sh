@@ -37,13 +37,14 @@ done
 END
 }
 
+# Only what is critical is written between the answers: softdog's last words are.
 start() { # disk-folder console qemu-argument...
     rm -f "$work"/{keys,console,monitor.*}
     mkfifo "$work"/{keys,monitor.in,monitor.out}
     exec 4<>"$work/keys" 5<>"$work/monitor.in" 6<>"$work/monitor.out"
     pack_disk "$1" >"$work/disk.cpio"
     qemu-system-aarch64 -display none -no-reboot -chardev "pipe,id=monitor,path=$work/monitor" -mon monitor \
-        -kernel "$kernel/boot/vmlinuz-$version" -initrd "$work/disk.cpio" -append "console=$2 panic=-1 quiet" "${@:3}" \
+        -kernel "$kernel/boot/vmlinuz-$version" -initrd "$work/disk.cpio" -append "console=$2 panic=-1 loglevel=3" "${@:3}" \
         <"$work/keys" >"$work/console" 2>&1 &
     machine=$!
     wait_for "the kernel is up" said '^<<ready'
