@@ -6,7 +6,7 @@ fail() {
     echo "FAILED: $*" >&2
     [ -z "${failed:-}" ] || exit 1
     failed=1
-    [ ! -e "$work/console" ] || grep -av '^<<' "$work/console" | tail -n 30 >&2
+    [ ! -e "$work/console" ] || sed '/^<</d' "$work/console" | tail -n 30 >&2
     ! runs "$machine" || { echo "what edgeclip said:" && guest 'tail -n 30 /tmp/log; tail -n 5 /tmp/events'; } >&2
     exit 1
 }
