@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Measures on this machine what estimate.py predicts for it, and writes check.csv: `check.py FOLDER`.
+"""Measures on this machine what estimate.py predicts for it, and writes check.csv: `check.py FOLDER [ROUNDS]`.
 
 FOLDER has the models, as count.sh leaves them. Each round takes every model with one thread and with two, in a new order;
-a time is the median over the rounds of what a tenth of a round's frames were faster than. Leave the machine alone: some
-four minutes.
+a time is the median over the rounds of what a tenth of a round's frames were faster than. Leave the machine alone for some
+minutes; where it can't be, `chrt -r 10 boards/estimate/check.py ..` takes the cores for it.
 """
 
 import csv
@@ -30,6 +30,7 @@ def answer(*command):
 
 def main():
     folder = pathlib.Path(sys.argv[1])
+    rounds = int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS
     program = HERE.parents[1] / "target/release/edgeclip"
     rows = [row for row in table("counts.csv") if row["cpu"] == HOST]
     times = {(row["model"], threads): [] for row in rows for threads in THREADS}
@@ -38,10 +39,10 @@ def main():
     with tempfile.TemporaryDirectory() as scratch:
         clock = f"{scratch}/clock"
         answer("cc", "-O2", "-o", clock, HERE / "clock.c")
-        for number in range(ROUNDS):
+        for number in range(rounds):
             for model, threads in random.Random(number).sample(list(times), len(times)):
                 clocks[model, threads].append(float(answer(clock)))
-                said = json.loads(answer(program, "bench", "--model", folder / f"{model}.eclip", "--kernel", HOST_KERNEL, "--json",
+                said = json.loads(answer(program, "bench", "--model", folder / model, "--kernel", HOST_KERNEL, "--json",
                                          "--threads", str(threads), "--frames", str(frames[model])))
                 times[model, threads].append(said["encode_ms"]["p10"])
                 print(number, model, threads, times[model, threads][-1], clocks[model, threads][-1], file=sys.stderr)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Counts the instructions of one frame of models at their true size, and writes counts.csv:
 #     boards/estimate/count.sh FOLDER
-# FOLDER gets the models, with random weights (1.5 GB), and what ran how often. What is there already is not made again,
+# FOLDER gets the models, with random weights (5 GB), and what ran how often. What is there already is not made again,
 # unless the program has changed. PYTHON has models/requirements.txt. Two hours of one CPU core.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
@@ -12,23 +12,19 @@ mkdir -p "$folder"
 prefix=$(benches/arm/setup.sh)
 . benches/arm/emulate.sh
 
-# Counts depend on a model's shapes, not on its weights.
+# Counts depend on a model's shapes, not on its weights. The size of those is of float32, the built-in model's of float16.
 cargo build --release
 for family in "${families[@]}"; do
-    [ -s "$folder/$family.eclip" ] && continue
-    rm -rf "$folder/part"
-    "$python" models/export.py --random "$family" "$folder/part" --as-drawn
-    # Of float32.
-    cat "$folder"/part/onnx/vision_model.onnx* | wc -c | awk '{ print int($1 / 4) }' >"$folder/$family.weights"
-    target/release/edgeclip model import "$folder/part" "$folder/part.eclip" --for dotprod
-    rm -r "$folder/part"
-    mv "$folder/part.eclip" "$folder/$family.eclip"
+    [ -d "$folder/$family" ] && continue
+    rm -rf "$folder/export" "$folder/part"
+    "$python" models/export.py --random "$family" "$folder/export" --as-drawn
+    cat "$folder"/export/onnx/vision_model.onnx* | wc -c | awk '{ print int($1 / 4) }' >"$folder/$family.weights"
+    target/release/edgeclip model import "$folder/export" "$folder/part"
+    rm -r "$folder/export"
+    mv -T "$folder/part" "$folder/$family"
 done
-if [ ! -s "$folder/edgeclip-mini.eclip" ]; then
-    target/release/edgeclip model pack "$folder/edgeclip-mini.eclip" --model models/edgeclip-mini --for dotprod
-    # Of float16.
-    echo $(($(stat -c %s models/edgeclip-mini/vision.onnx) / 2)) >"$folder/edgeclip-mini.weights"
-fi
+ln -sfn "$PWD/models/edgeclip-mini" "$folder/edgeclip-mini"
+stat -c %s models/edgeclip-mini/vision.onnx | awk '{ print int($1 / 2) }' >"$folder/edgeclip-mini.weights"
 
 program() { # architecture runner...
     local built
@@ -45,7 +41,7 @@ git describe --always --dirty >"$folder/commit"
 count() { # model architecture cpu sysroot kernel
     # Two runs differ by the second frame: the first one still asks for memory.
     for frames in 1 2; do
-        emulate "$folder/$1.$2.$5.$frames" "$2" "$3" "$4" "$folder/frames-$2" "$folder/$1.eclip" FRAMES "$5"
+        emulate "$folder/$1.$2.$5.$frames" "$2" "$3" "$4" "$folder/frames-$2" "$folder/$1" FRAMES "$5"
     done
 }
 for model in edgeclip-mini "${families[@]}"; do
