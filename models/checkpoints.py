@@ -258,8 +258,8 @@ def last_layers(model: nn.Module, kind: str, side: str) -> list[tuple[Tensor | N
     return [(layer.weight, layer.bias)]
 
 
-def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: int = random_weights.SEED) -> Model:
-    """The family with seeded random weights. Fails where two pictures, or two texts, come out alike."""
+def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: int = random_weights.SEED, apart: bool = True) -> Model:
+    """The family with seeded random weights. Fails where two pictures, or two texts, come out alike, unless they need not be `apart`."""
     source = build(family, narrow)
     random_weights.randomise(source, seed)
     if family.kind == "open_clip":
@@ -275,6 +275,8 @@ def randomised(family: Family, narrow: bool, tokenizer: Tokenizer | None, seed: 
         model = from_open_clip(source, config["text_cfg"]["vocab_size"], family.text_length)
     else:
         model = from_transformers(source)
+    if not apart:
+        return model
     sides = {"vision": (model.vision, batches(SHOWN, random_weights.SEED, family, model), batches(COMPARED, random_weights.SEED + 1, family, model))}
     if model.text:
         items = tokenised(tokenizer, family, vocabularies.phrases(SHOWN + COMPARED, chinese=family.vocabulary == "chinese_clip"))

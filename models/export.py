@@ -154,10 +154,10 @@ def write_configs(family: Family, out: Path, narrow: bool, tokenizer: Path | Non
     return Tokenizer.from_file(str(out / "tokenizer.json"))
 
 
-def export_random(name: str, out: Path, narrow: bool = False, exporter: str | None = None, joint: bool = False, tokenizer: Path | None = None, seed: int | None = None) -> Model:
+def export_random(name: str, out: Path, narrow: bool = False, exporter: str | None = None, joint: bool = False, tokenizer: Path | None = None, seed: int | None = None, apart: bool = True) -> Model:
     """A family's folder with random weights."""
     family = FAMILIES[name]
-    model = randomised(family, narrow, write_configs(family, out, narrow, tokenizer), family.seed if seed is None else seed)
+    model = randomised(family, narrow, write_configs(family, out, narrow, tokenizer), family.seed if seed is None else seed, apart)
     if family.kind != "open_clip":
         model.source.config.architectures = [type(model.source).__name__]
         model.source.config.save_pretrained(out)
@@ -184,6 +184,7 @@ def main() -> None:
     parser.add_argument("--random", choices=FAMILIES, metavar="FAMILY", help=f"random weights in the shape of one of {', '.join(FAMILIES)}")
     parser.add_argument("--narrow", action="store_true", help="with --random: the same graph, with few layers and channels")
     parser.add_argument("--seed", type=int, help="with --random: of the weights [default: one that tells pictures apart]")
+    parser.add_argument("--as-drawn", action="store_true", help="with --random: weights under which pictures need not differ; a fraction of the time, for counts and times")
     parser.add_argument("--tokenizer", type=Path, help="with --random: CLIP's own tokenizer.json, of 49,408 entries [default: a small one, trained here]")
     parser.add_argument("--exporter", choices=EXPORTERS, help="[default: torchscript, or what the family's published graphs are made by]")
     parser.add_argument("--joint", action="store_true", help="both towers in one file")
@@ -196,7 +197,7 @@ def main() -> None:
         parser.error("either CHECKPOINT and OUT, or --random FAMILY and OUT")
     quiet()
     if args.random:
-        export_random(args.random, args.out, args.narrow, args.exporter, args.joint, args.tokenizer, args.seed)
+        export_random(args.random, args.out, args.narrow, args.exporter, args.joint, args.tokenizer, args.seed, not args.as_drawn)
     else:
         export_checkpoint(args.checkpoint, args.out, args.exporter or "torchscript", args.joint)
     files = sorted((args.out / "onnx").glob("*.onnx"))

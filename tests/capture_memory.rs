@@ -37,9 +37,13 @@ fn views_of_raw_pixels() {
             views.is_still(shot.moment);
         };
         develop();
-        let count = Count::new(MEMORY);
-        (0..5).for_each(|_| develop());
-        assert_eq!(count.change().allocations + count.change().reallocations, 0, "{encoding:?}");
+        let counted = (0..5).map(|_| {
+            let count = Count::new(MEMORY);
+            (0..5).for_each(|_| develop());
+            count.change().allocations + count.change().reallocations
+        });
+        // On a busy machine the thread that started this one may still be allocating.
+        assert_eq!(counted.min(), Some(0), "{encoding:?}");
     }
 }
 

@@ -1,6 +1,6 @@
-/* QEMU plugin: how often each block of guest code ran, for report.py. Prints the lines of /proc/self/maps,
- * an empty line, then `address instructions runs` for each block; instructions * runs, summed, are all
- * that was executed. */
+/* QEMU plugin: how often each block of guest code ran, for blocks.py. Prints the lines of /proc/self/maps,
+ * an empty line, then `address runs code` for each block: of its code, the bytes of each instruction in
+ * hexadecimal, and a comma. */
 #include <glib.h>
 #include <inttypes.h>
 #include <qemu-plugin.h>
@@ -8,7 +8,8 @@
 QEMU_PLUGIN_EXPORT int qemu_plugin_version = QEMU_PLUGIN_VERSION;
 
 typedef struct {
-    uint64_t address, instructions;
+    uint64_t address;
+    gchar *code;
     struct qemu_plugin_scoreboard *runs;
 } Block;
 
@@ -16,21 +17,31 @@ static GMutex lock;
 static GHashTable *blocks;
 
 static guint hash(gconstpointer block) {
-    return ((const Block *)block)->address / 4 * 31 + ((const Block *)block)->instructions;
+    return ((const Block *)block)->address * 31 + g_str_hash(((const Block *)block)->code);
 }
 
 static gboolean equal(gconstpointer a, gconstpointer b) {
     const Block *left = a, *right = b;
-    return left->address == right->address && left->instructions == right->instructions;
+    return left->address == right->address && g_str_equal(left->code, right->code);
 }
 
 static void translated(qemu_plugin_id_t id, struct qemu_plugin_tb *tb) {
-    Block key = {qemu_plugin_tb_vaddr(tb), qemu_plugin_tb_n_insns(tb), NULL};
+    g_autoptr(GString) text = g_string_new(NULL);
+    for (size_t at = 0; at < qemu_plugin_tb_n_insns(tb); at++) {
+        struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(tb, at);
+        uint8_t bytes[16];
+        size_t length = qemu_plugin_insn_data(instruction, bytes, sizeof(bytes));
+        for (size_t byte = 0; byte < length; byte++)
+            g_string_append_printf(text, "%02x", bytes[byte]);
+        g_string_append_c(text, ',');
+    }
+    Block key = {qemu_plugin_tb_vaddr(tb), text->str, NULL};
     g_mutex_lock(&lock);
     Block *block = g_hash_table_lookup(blocks, &key);
     if (block == NULL) {
         block = g_new(Block, 1);
-        *block = key;
+        block->address = key.address;
+        block->code = g_strdup(text->str);
         block->runs = qemu_plugin_scoreboard_new(sizeof(uint64_t));
         g_hash_table_add(blocks, block);
     }
@@ -50,8 +61,7 @@ static void ended(qemu_plugin_id_t id, void *data) {
     while (g_hash_table_iter_next(&iter, &entry, NULL)) {
         Block *block = entry;
         uint64_t runs = qemu_plugin_u64_sum(qemu_plugin_scoreboard_u64(block->runs));
-        g_string_append_printf(report, "%" PRIx64 " %" PRIu64 " %" PRIu64 "\n", block->address,
-                               block->instructions, runs);
+        g_string_append_printf(report, "%" PRIx64 " %" PRIu64 " %s\n", block->address, runs, block->code);
     }
     qemu_plugin_outs(report->str);
 }

@@ -6,34 +6,21 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 model=$(realpath "$1") counts=$(realpath -m "$2")
-prefix=$("$here/setup.sh")
+prefix=$("$here/setup.sh" rival)
+. "$here/emulate.sh"
 mkdir -p "$counts"
 
 cd "$here/../.."
-# With its symbols, and otherwise as it is released: the flag goes to the last link alone.
-.ci/aarch64.sh cargo rustc --profile bench --bench frames --no-default-features --message-format=json-render-diagnostics -- -C strip=none |
-    sed -n 's/.*"executable":"\([^"]*frames-[^"]*\)".*/\1/p' >"$counts/path"
-program=$(cat "$counts/path") && rm "$counts/path"
+program=$(build_frames .ci/aarch64.sh)
 if ! cmp -s "$program" "$counts/frames"; then
     rm -f "$counts"/edgeclip.*
     cp "$program" "$counts/frames"
 fi
-du -b "$model/vision.onnx" | cut -f 1 >"$counts/float-bytes"
 git describe --always --dirty >"$counts/commit"
 
-# Runs one program for 1 and for 4 frames: they differ by three.
+# Runs of 1 and of 4 frames differ by three.
 count() { # file cpu sysroot command...
-    local file=$1 cpu=$2 sysroot=$3 frames
-    shift 3
-    for frames in 1 4; do
-        [ -s "$counts/$file.$frames" ] && continue
-        echo "$file: $frames" >&2
-        env -i PYTHONHOME="$prefix/rival/sys/usr" PYTHONPATH="$prefix/rival/site" PYTHONHASHSEED=0 \
-            PYTHONDONTWRITEBYTECODE=1 OPENBLAS_NUM_THREADS=1 \
-            setarch -R "$prefix/qemu/qemu-aarch64" -seed 1 -cpu "$cpu" -L "$sysroot" \
-            -plugin "$prefix/blocks.so" -d plugin -D "$counts/part" "${@//FRAMES/$frames}" >&2
-        mv "$counts/part" "$counts/$file.$frames"
-    done
+    for frames in 1 4; do emulate "$counts/$1.$frames" aarch64 "${@:2}"; done
 }
 
 edgeclip() { # cpu kernel

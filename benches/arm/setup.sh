@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Sets up what count.sh and report.py need, once, on Debian 12 as root: llvm-mca, and in a folder of their
-# own an emulator that can count (Debian's has no plugins in user mode) and ONNX Runtime for AArch64 with
-# a Python to run it. Each part is made whole or not at all. Prints the folder.
+# Sets up what counting needs, once, on Debian 12 as root: llvm-mca, and in a folder of their own emulators of
+# AArch64 and x86-64 that can count (Debian's have no plugins in user mode); with `setup.sh rival`, also ONNX
+# Runtime for AArch64 with a Python to run it. Each part is made whole or not at all. Prints the folder.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 prefix=${EDGECLIP_ARM:-${XDG_CACHE_HOME:-$HOME/.cache}/edgeclip/arm}
@@ -34,7 +34,7 @@ make_python() {
 }
 
 # From the source of Debian's backport: the release's own QEMU does not know the newer CPUs.
-make_qemu() {
+make_emulators() {
     local work=$1/work
     mkdir -p "$work/lists/partial" "$work/build"
     apt-get install -y -qq --no-install-recommends gcc libc6-dev libglib2.0-dev ninja-build pkg-config xz-utils
@@ -49,12 +49,12 @@ make_qemu() {
     (cd "$work" && "${apt[@]}" source --tar-only qemu && tar -xf qemu_*.orig.tar.xz --no-same-owner --one-top-level=qemu --strip-components=1)
     (
         cd "$work/build"
-        ../qemu/configure --target-list=aarch64-linux-user --enable-plugins --disable-docs --disable-system \
+        ../qemu/configure --target-list=aarch64-linux-user,x86_64-linux-user --enable-plugins --disable-docs --disable-system \
             --disable-tools --disable-guest-agent --disable-install-blobs --disable-werror --disable-debug-info \
             --python="$prefix/python/bin/python3"
-        ninja -j"$jobs" qemu-aarch64
+        ninja -j"$jobs" qemu-aarch64 qemu-x86_64
     )
-    cp "$work/build/qemu-aarch64" "$work/qemu/include/qemu/qemu-plugin.h" "$1/"
+    cp "$work/build/qemu-"{aarch64,x86_64} "$work/qemu/include/qemu/qemu-plugin.h" "$1/"
     rm -r "$work"
 }
 
@@ -77,10 +77,10 @@ if ! command -v llvm-mca-22 >/dev/null; then
     apt-get install -y -qq --no-install-recommends llvm-22 >&2
 fi
 part python
-part qemu
-part rival
+part emulators
+for more in "$@"; do part "$more"; done
 if [ ! "$prefix/blocks.so" -nt "$here/blocks.c" ]; then
     # shellcheck disable=SC2046 # several flags
-    gcc -Wall -shared -fPIC -O2 -I"$prefix/qemu" $(pkg-config --cflags glib-2.0) -o "$prefix/blocks.so" "$here/blocks.c"
+    gcc -Wall -shared -fPIC -O2 -I"$prefix/emulators" $(pkg-config --cflags glib-2.0) -o "$prefix/blocks.so" "$here/blocks.c"
 fi
 echo "$prefix"

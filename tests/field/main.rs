@@ -4,6 +4,7 @@
 
 mod broker;
 mod browser;
+mod estimate;
 mod eval;
 mod ffmpeg;
 mod hub;
