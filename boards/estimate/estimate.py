@@ -110,7 +110,7 @@ def main():
         print(f"| {row['model']} | {row['threads']} | {cycles(counts[row['model'], HOST_KERNEL, HOST]) / 1e6:.1f} | {float(row['ghz']):.2f} | "
               f"{ms * (1 + error):.2f} | {ms:.2f} | {error:+.0%} |")
 
-    print(f"\nBeside the errors of {CALIBRATED_ON}, those of the others are {statistics.median(relative):.0%} (median) and {max(relative):.0%} (worst).")
+    print(f"\nTaken relative to {CALIBRATED_ON}, the other models are off by {statistics.median(relative):.0%} (median) and {max(relative):.0%} (worst).")
 
     print("\n## A frame's cycles, in millions\n\n| model | kernel | CPU model | in the products' loops | elsewhere | "
           "instructions there | and elsewhere |\n| --- | --- | --- | ---: | ---: | ---: | ---: |")
