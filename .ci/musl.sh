@@ -11,16 +11,17 @@ zig_version=0.17.1
 
 rust_with_source $target
 qemu=$(emulator aarch64)
-if [ ! -x "$prefix/zig/bin/python3" ]; then
-    rm -rf "$prefix/zig.part" && python3 -m venv "$prefix/zig"
-    "$prefix/zig/bin/pip" install --quiet ziglang==$zig_version
+if [ ! -d "$prefix/zig" ]; then
+    rm -rf "$prefix/zig.part"
+    python3 -m pip install --quiet --target "$prefix/zig.part" ziglang==$zig_version
+    mv -T "$prefix/zig.part" "$prefix/zig"
 fi
 # rustc says the target in LLVM's words, zig knows it by its own.
 cat >"$prefix/zig-cc" <<END
 #!/usr/bin/env bash
 words=()
 for word in "\$@"; do case \$word in --target=*) ;; *) words+=("\$word") ;; esac; done
-exec "$prefix/zig/bin/python3" -m ziglang cc -target aarch64-linux-musl "\${words[@]}"
+PYTHONPATH="$prefix/zig" exec python3 -m ziglang cc -target aarch64-linux-musl "\${words[@]}"
 END
 chmod 755 "$prefix/zig-cc"
 export CARGO_BUILD_TARGET=$target
