@@ -92,7 +92,7 @@ are_outputs() { (($(peek 0x09030400) % 8 == 7)); }
 # What the board says of itself.
 inspects() {
     guest 'edgeclip doctor --board auto' >"$work/doctor" || true
-    grep '^ok  *board: generic' "$work/doctor" || fail "doctor: board"
+    grep '^ok  *board: .*, profile generic: ' "$work/doctor" || fail "doctor: board"
     grep '^ok  *kernel: neon' "$work/doctor" || fail "doctor: kernel"
     grep '^ok  *source: video0: a frame of 640 x 480' "$work/doctor" || fail "doctor: source"
     say "doctor sees the board, its kernel and its camera"
