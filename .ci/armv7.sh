@@ -2,8 +2,8 @@
 # Runs a command that builds for 32-bit Arm and executes what it built, under an emulated Cortex-A7 (a Pi 2, or a
 # 32-bit system on a later one); without a command, a smoke test:
 #     .ci/armv7.sh [cargo run --release -- classify ..]
-# There are only the scalar kernels on this target. What is missing is set up first: see cross-tools.sh; the first build takes
-# as long as all of tract and Rust's standard library.
+# .cargo/config.toml says which CPUs the program is for. What is missing is set up first: see cross-tools.sh; the first
+# build takes as long as all of tract and Rust's standard library.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . .ci/cross-tools.sh
@@ -21,4 +21,4 @@ export CC_armv7_unknown_linux_gnueabihf=arm-linux-gnueabihf-gcc
 [ $# = 0 ] || exec "$@"
 
 cargo build --release
-cargo test --release --test gemm_exact --test answers
+EDGECLIP_KERNELS=neon,scalar cargo test --release --test gemm_exact --test answers

@@ -13,6 +13,8 @@ import mca
 
 # CPU, edgeclip's kernel there, most instructions that a frame of ViT-B/32 may take.
 CPUS = [("neoverse-n1", "dotprod", 390e6), ("neoverse-v1", "i8mm", 250e6), ("cortex-a72", "neon", 1100e6)]
+# Of the 32-bit program.
+CPU32, KERNELS32 = "cortex-a7", ("neon", "scalar")
 
 
 def frame(counts, name):
@@ -66,6 +68,9 @@ def main():
         total, inner = blocks.total(ours[cpu]), parts(ours[cpu], program, loops)["the products' inner loops"]
         rival = blocks.total(frame(counts, f"onnxruntime.{cpu}"))
         print(f"| {cpu} | {kernel} | {total / 1e6:.1f} | {budget / 1e6:.0f} | {inner / 1e6:.1f} | {rival / 1e6:.1f} |")
+    for kernel in KERNELS32:
+        total = blocks.total(frame(counts, f"edgeclip.{CPU32}.{kernel}"))
+        print(f"| {CPU32}, 32 bits | {kernel} | {total / 1e6:.1f} | | | |")
 
     print("\n## Inner loops of the tiles that a frame uses, by llvm-mca\n")
     used = {}

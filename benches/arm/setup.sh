@@ -49,12 +49,12 @@ make_emulators() {
     (cd "$work" && "${apt[@]}" source --tar-only qemu && tar -xf qemu_*.orig.tar.xz --no-same-owner --one-top-level=qemu --strip-components=1)
     (
         cd "$work/build"
-        ../qemu/configure --target-list=aarch64-linux-user,x86_64-linux-user --enable-plugins --disable-docs --disable-system \
+        ../qemu/configure --target-list=aarch64-linux-user,arm-linux-user,x86_64-linux-user --enable-plugins --disable-docs --disable-system \
             --disable-tools --disable-guest-agent --disable-install-blobs --disable-werror --disable-debug-info \
             --python="$prefix/python/bin/python3"
-        ninja -j"$jobs" qemu-aarch64 qemu-x86_64
+        ninja -j"$jobs" qemu-aarch64 qemu-arm qemu-x86_64
     )
-    cp "$work/build/qemu-"{aarch64,x86_64} "$work/qemu/include/qemu/qemu-plugin.h" "$1/"
+    cp "$work/build/qemu-"{aarch64,arm,x86_64} "$work/qemu/include/qemu/qemu-plugin.h" "$1/"
     rm -r "$work"
 }
 

@@ -3,7 +3,7 @@
 //! Every kernel gives the same int32 bits for the same bytes. The scalar one says what they are.
 #![cfg_attr(
     not(any(target_arch = "x86_64", target_arch = "aarch64")),
-    allow(dead_code, unused_imports, unused_macros, reason = "only the scalar kernel is there")
+    allow(dead_code, unused_imports, unused_macros, reason = "fewer kernels use them")
 )]
 #![allow(unsafe_code)]
 
@@ -19,6 +19,9 @@ mod dotprod;
 mod i8mm;
 #[cfg(target_arch = "aarch64")]
 mod neon;
+
+#[cfg(all(target_arch = "arm", target_os = "linux"))]
+mod neon32;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -83,7 +86,7 @@ struct Checked {
     start: *const i32,
     columns: *const i8,
     /// The bytes that are needed soon, and how many of them to ask for with each chunk.
-    #[cfg_attr(target_arch = "aarch64", expect(dead_code, reason = "AArch64 CPUs see to it"))]
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code, reason = "Arm's CPUs see to it"))]
     soon: (*const i8, usize),
     sums: *mut i32,
     stride: usize,
@@ -133,6 +136,10 @@ pub fn available_kernels() -> Vec<&'static Kernel> {
             kernels.push(&dotprod::KERNEL);
         }
         kernels.push(&neon::KERNEL);
+    }
+    #[cfg(all(target_arch = "arm", target_os = "linux"))]
+    if neon32::is_here() {
+        kernels.push(&neon32::KERNEL);
     }
     #[cfg(target_arch = "x86_64")]
     {
