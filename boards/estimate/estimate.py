@@ -24,8 +24,8 @@ STANDS_FOR = {
 }
 # What a profile leaves to the variant, of the slowest: Jetson Orin Nano 4 GB, cores and GHz by the page that the profile names.
 VARIANTS = {"jetson-orin": (6, 1.5)}
-# Of the memory's rate that a vendor states, what programs get: STREAM's 5.5 of 12.8 GB/s on a Raspberry Pi 4
-# (https://www.sci-pi.org.uk/bench/stream.html). An assumption for the others.
+# Of the memory's rate that a vendor states, what programs get: as on a Raspberry Pi 4, where STREAM has 5.5 of the 12.8 GB/s
+# that https://www.sci-pi.org.uk/bench/stream.html counts on. An assumption for the others.
 REACHED = 0.43
 # What a model takes beside its weights, in MB, as in src/config/about.rs.
 BESIDE_MB = 40

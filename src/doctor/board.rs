@@ -10,7 +10,7 @@ const MIB: u64 = 1 << 20;
 /// Where a device tree says which board it is, in words.
 const MODEL: &str = "/proc/device-tree/model";
 
-/// What brings a board's kernel back: 32-bit programs have none of them.
+/// What brings a board's kernel back: 32-bit programs have the oldest of them alone.
 const WAY_TO_KERNEL: &str = if cfg!(target_pointer_width = "32") {
     "use the aarch64 build of edgeclip, on a 64-bit system (uname -m says aarch64)"
 } else {
@@ -75,6 +75,10 @@ pub(super) fn cpu(machine: &Machine, kernels: &[&str]) -> Finding {
     let kernels = kernels.join(", ");
     let words =
         format!("{board}{cores} cores ({name}); int8 kernels, the fastest first: {kernels}");
+    // Those that have a name here are of 64 bits.
+    if cfg!(target_pointer_width = "32") && CORES.iter().any(|(_, known)| name.contains(known)) {
+        return Finding::warning("cpu", format!("a program of 32 bits: {words}"), WAY_TO_KERNEL);
+    }
     Finding::ok("cpu", words)
 }
 

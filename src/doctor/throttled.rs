@@ -40,7 +40,7 @@ pub struct Throttled {
     pub bits: String,
     /// What slows or starves the board just now.
     pub now: Vec<String>,
-    /// What did so at any time since the start.
+    /// What did so at any time since the start; by the kernel's file, since somebody asked last.
     pub ever: Vec<String>,
 }
 
@@ -86,14 +86,13 @@ fn judge(bits: u32) -> Finding {
     let now = BITS.iter().filter(|(bit, ..)| is_set(*bit));
     let ever = BITS.iter().filter(|(bit, ..)| is_set(bit + EVER) && !is_set(*bit));
     let now_words: Vec<String> = now.map(|(.., words)| format!("{words} now")).collect();
-    let ever_words: Vec<String> =
-        ever.map(|(.., words)| format!("{words} since the start")).collect();
+    let ever_words: Vec<String> = ever.map(|(.., words)| format!("{words} earlier")).collect();
     let words = [now_words, ever_words].concat().join(", ");
     let is_supply =
         BITS.iter().any(|(bit, supply, _)| *supply && (is_set(*bit) || is_set(bit + EVER)));
     let mend = if is_supply { SUPPLY } else { COOLING };
     if words.is_empty() {
-        return Finding::ok("supply", "enough voltage, and never throttled since the start");
+        return Finding::ok("supply", "enough voltage, and not throttled");
     }
     // Undervoltage damages cards and loses cameras; all else only costs time.
     if is_set(0) {
@@ -113,22 +112,17 @@ mod tests {
     fn every_bit_has_its_words() {
         let supply = |finding: &Finding| finding.mend.as_deref() == Some(SUPPLY);
         for (bits, level, words, about_supply) in [
-            ("0x0", Level::Ok, "never throttled", false),
+            ("0x0", Level::Ok, "not throttled", false),
             ("0x1", Level::Problem, "undervoltage now", true),
             ("0x2", Level::Warning, "Arm frequency capped now", false),
             ("0x4", Level::Warning, "throttled now", false),
             ("0x8", Level::Warning, "soft temperature limit now", false),
-            ("0x10000", Level::Warning, "undervoltage since the start", true),
-            ("0x20000", Level::Warning, "Arm frequency capped since the start", false),
-            ("0x40000", Level::Warning, "throttled since the start", false),
-            ("0x80000", Level::Warning, "soft temperature limit since the start", false),
+            ("0x10000", Level::Warning, "undervoltage earlier", true),
+            ("0x20000", Level::Warning, "Arm frequency capped earlier", false),
+            ("0x40000", Level::Warning, "throttled earlier", false),
+            ("0x80000", Level::Warning, "soft temperature limit earlier", false),
             ("0x50005", Level::Problem, "undervoltage now, throttled now", true),
-            (
-                "0xe0008",
-                Level::Warning,
-                "now, Arm frequency capped since the start, throttled",
-                false,
-            ),
+            ("0xe0008", Level::Warning, "now, Arm frequency capped earlier, throttled", false),
         ] {
             let finding = judge(parse(&format!("throttled={bits}\n")).unwrap());
             assert_eq!(finding.level, level, "{bits}");

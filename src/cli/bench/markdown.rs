@@ -158,7 +158,7 @@ fn throttling(state: &State) -> String {
     let Some(throttled) = &state.throttled else { return UNTOLD.to_owned() };
     let words = |by: &[String]| if by.is_empty() { "no".to_owned() } else { by.join(", ") };
     let (now, ever) = (words(&throttled.now), words(&throttled.ever));
-    format!("{}: now {now}; since the start {ever}", throttled.bits)
+    format!("{}: now {now}; earlier {ever}", throttled.bits)
 }
 
 fn cooling(state: &State) -> String {
