@@ -11,6 +11,7 @@ const BESIDE_MB: u64 = 40;
 /// image side and of the text side, which are as many MB in int8.
 const MODELS: &[(&str, u64, u64)] = &[
     ("tinyclip-8m-16", 8, 15),
+    ("mobileclip-s0", 11, 42),
     ("mobileclip2-s0", 11, 63),
     ("mobileclip-s1", 22, 63),
     ("dinov2-small", 22, 0),
