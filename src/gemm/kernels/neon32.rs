@@ -49,6 +49,7 @@ fn tiles(operands: Operands) {
 ///
 /// # Safety
 /// The CPU has NEON, and the operands are as long as they say.
+// SAFETY: r4 to r8 and d8 to d15 are put back, as the calling convention asks for.
 #[unsafe(naked)]
 unsafe extern "C" fn pair(operands: *const Pair) {
     naked_asm!(
