@@ -10,9 +10,13 @@ const MIB: u64 = 1 << 20;
 /// Where a device tree says which board it is, in words.
 const MODEL: &str = "/proc/device-tree/model";
 
-/// What brings a board's kernel back: 32-bit programs have the oldest of them alone.
+/// What a 64-bit core is for: a 32-bit program has the oldest of its kernels alone.
+const WIDER_PROGRAM: &str =
+    "use the aarch64 build of edgeclip, on a 64-bit system (uname -m says aarch64)";
+
+/// What brings a board's kernel back.
 const WAY_TO_KERNEL: &str = if cfg!(target_pointer_width = "32") {
-    "use the aarch64 build of edgeclip, on a 64-bit system (uname -m says aarch64)"
+    WIDER_PROGRAM
 } else {
     "edgeclip config boards shows which board this is; grep -m1 -E 'Features|flags' /proc/cpuinfo what the system offers"
 };
@@ -69,6 +73,11 @@ impl Expected {
 
 /// What the processor is, and which int8 kernels it can execute.
 pub(super) fn cpu(machine: &Machine, kernels: &[&str]) -> Finding {
+    cpu_of_program(machine, kernels, usize::BITS)
+}
+
+/// The same, for a program of so many bits.
+fn cpu_of_program(machine: &Machine, kernels: &[&str], bits: u32) -> Finding {
     let board = machine.read(MODEL).map_or_else(String::new, |model| model + ", ");
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let name = cpu_name(&machine.read("/proc/cpuinfo").unwrap_or_default());
@@ -76,8 +85,8 @@ pub(super) fn cpu(machine: &Machine, kernels: &[&str]) -> Finding {
     let words =
         format!("{board}{cores} cores ({name}); int8 kernels, the fastest first: {kernels}");
     // Those that have a name here are of 64 bits.
-    if cfg!(target_pointer_width = "32") && CORES.iter().any(|(_, known)| name.contains(known)) {
-        return Finding::warning("cpu", format!("a program of 32 bits: {words}"), WAY_TO_KERNEL);
+    if bits < 64 && CORES.iter().any(|(_, known)| name.contains(known)) {
+        return Finding::warning("cpu", format!("{bits}-bit program on {words}"), WIDER_PROGRAM);
     }
     Finding::ok("cpu", words)
 }
@@ -213,8 +222,21 @@ mod tests {
         }
         let (_folder, machine) =
             made_up(&[("/proc/device-tree/model", "Raspberry Pi 5 Model B\0")], &[]);
-        let seen = cpu(&machine, &["neon", "scalar"]).seen;
+        let seen = cpu_of_program(&machine, &["neon", "scalar"], 64).seen;
         assert!(seen.starts_with("Raspberry Pi 5 Model B, ") && seen.ends_with("scalar"), "{seen}");
+    }
+
+    #[test]
+    fn a_32_bit_program_wastes_a_64_bit_core() {
+        let a53 = made_up(&[("/proc/cpuinfo", "CPU part\t: 0xd03\n")], &[]);
+        let a7 = made_up(&[("/proc/cpuinfo", "CPU part\t: 0xc07\n")], &[]);
+        for ((_, machine), bits, level) in
+            [(&a53, 32, Level::Warning), (&a53, 64, Level::Ok), (&a7, 32, Level::Ok)]
+        {
+            let finding = cpu_of_program(machine, &["neon", "scalar"], bits);
+            assert_eq!(finding.level, level, "{finding}");
+            assert_eq!(finding.mend.is_some(), level == Level::Warning, "{finding}");
+        }
     }
 
     #[test]
